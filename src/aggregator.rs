@@ -1,0 +1,341 @@
+//! Many sources, one snapshot.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::alerts::{AlertRule, AlertRuleError, evaluate, validate_alert_rules};
+use crate::clock::CoarseClock;
+use crate::encode::Format;
+use crate::snapshot::{
+    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
+};
+use crate::source::Source;
+
+/// Turns sources into a [`Snapshot`], and evaluates alert rules over it.
+///
+/// It keeps no numbers of its own: each snapshot asks every source anew, in turn, on the thread that takes it.
+///
+/// - Counts are summed over the sources that report them; a sum that does not fit stays at the greatest number.
+/// - `rate_per_second`, `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are averaged over the sources
+///   that report the section, zeros included. (See [`sum_envelope_rates`](Self::sum_envelope_rates).)
+/// - A float that is not finite counts as not reported.
+/// - A source or a rule that panics is left out of this snapshot and counted; the rest is right.
+///   ([`source_panics`](Self::source_panics), [`rule_panics`](Self::rule_panics). A program built with `panic = "abort"` ends instead.)
+///
+/// Clones share sources, rules and those counts.
+///
+/// ```
+/// use parsec_telemetry::{Aggregator, AlertRule, EnvelopeCounters, Severity, TokenCounters};
+///
+/// let (envelopes, tokens) = (EnvelopeCounters::new(), TokenCounters::new());
+/// let aggregator = Aggregator::new()
+///     .source(envelopes.clone())
+///     .source(tokens.clone())
+///     .with_alerts(vec![AlertRule::new("no_tokens", Severity::Warning, |s| s.tokens.active_count == 0)])?;
+///
+/// envelopes.observe("data");
+/// let snapshot = aggregator.snapshot();
+/// assert_eq!(snapshot.envelopes.by_aspect["data"], 1);
+/// assert_eq!(snapshot.alerts[0].name, "no_tokens");
+/// # Ok::<(), parsec_telemetry::AlertRuleError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Aggregator {
+    sources: Vec<Arc<dyn Source>>,
+    rules: Vec<AlertRule>,
+    envelope_rate: EnvelopeRate,
+    clock: Option<CoarseClock>,
+    panics: Arc<Panics>,
+}
+
+/// How the envelope rates of several sources become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum EnvelopeRate {
+    #[default]
+    Averaged,
+    Summed,
+}
+
+#[derive(Debug, Default)]
+struct Panics {
+    sources: AtomicU64,
+    rules: AtomicU64,
+}
+
+impl Aggregator {
+    /// An aggregator of nothing: every section reads zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a source.
+    #[must_use]
+    pub fn source(mut self, source: impl Source + 'static) -> Self {
+        self.sources.push(Arc::new(source));
+        self
+    }
+
+    /// Adds alert rules, to be evaluated on every snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If a rule has no name, or one that another rule has, here or among those added before.
+    ///
+    /// ```
+    /// use parsec_telemetry::{Aggregator, AlertRule, Severity};
+    ///
+    /// let rules = vec![AlertRule::new("", Severity::Info, |_| true)];
+    /// assert!(Aggregator::new().with_alerts(rules).unwrap_err().is_empty_name());
+    /// ```
+    pub fn with_alerts(mut self, rules: Vec<AlertRule>) -> Result<Self, AlertRuleError> {
+        self.rules.extend(rules);
+        validate_alert_rules(&self.rules)?;
+        Ok(self)
+    }
+
+    /// Sums the envelope rates of its sources, instead of averaging them.
+    ///
+    /// Averaging is what the wire contract says, and it is right where each source reports the same stream. Where a
+    /// process publishes through several counters, each of which sees a part of the stream, the whole is their sum.
+    ///
+    /// ```
+    /// use parsec_telemetry::{Aggregator, EnvelopeStats, Source};
+    ///
+    /// struct Shard(f64);
+    /// impl Source for Shard {
+    ///     fn envelopes(&self) -> Option<EnvelopeStats> {
+    ///         Some(EnvelopeStats { rate_per_second: self.0, ..Default::default() })
+    ///     }
+    /// }
+    ///
+    /// let shards = Aggregator::new().source(Shard(30.0)).source(Shard(10.0));
+    /// assert_eq!(shards.snapshot().envelopes.rate_per_second, 20.0);
+    /// assert_eq!(shards.sum_envelope_rates().snapshot().envelopes.rate_per_second, 40.0);
+    /// ```
+    #[must_use]
+    pub fn sum_envelope_rates(mut self) -> Self {
+        self.envelope_rate = EnvelopeRate::Summed;
+        self
+    }
+
+    /// The clock that snapshots are dated by, instead of the [shared](CoarseClock::shared) one.
+    #[must_use]
+    pub fn clock(mut self, clock: CoarseClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Asks every source and evaluates every rule.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let at = self
+            .clock
+            .as_ref()
+            .map_or_else(std::time::SystemTime::now, CoarseClock::now);
+        let mut snapshot = Snapshot {
+            channels: merged_channels(&self.ask(|source| source.channels())),
+            envelopes: merged_envelopes(&self.ask(|source| source.envelopes()), self.envelope_rate),
+            presence: merged_presence(&self.ask(|source| source.presence())),
+            history: merged_history(&self.ask(|source| source.history())),
+            tokens: merged_tokens(&self.ask(|source| source.tokens())),
+            cache: merged_cache(&self.ask(|source| source.cache())),
+            ..Snapshot::empty(at)
+        };
+        let evaluated = evaluate(&snapshot, &self.rules);
+        self.panics.rules.fetch_add(evaluated.panics, Relaxed);
+        snapshot.alerts = evaluated.firing;
+        snapshot
+    }
+
+    /// Takes a snapshot and renders it as a page.
+    ///
+    /// ```
+    /// use parsec_telemetry::{Aggregator, Format};
+    ///
+    /// let page = Aggregator::new().render(Format::Prometheus);
+    /// assert!(String::from_utf8(page).unwrap().contains("parsec_telemetry_channels_active 0\n"));
+    /// ```
+    #[must_use]
+    pub fn render(&self, format: Format) -> Vec<u8> {
+        format.render(&self.snapshot(), &self.rules)
+    }
+
+    /// The rules that are evaluated, in the order in which they were added.
+    #[must_use]
+    pub fn rules(&self) -> &[AlertRule] {
+        &self.rules
+    }
+
+    /// How often a source has panicked while a snapshot was taken.
+    #[must_use]
+    pub fn source_panics(&self) -> u64 {
+        self.panics.sources.load(Relaxed)
+    }
+
+    /// How often a rule has panicked while a snapshot was taken.
+    #[must_use]
+    pub fn rule_panics(&self) -> u64 {
+        self.panics.rules.load(Relaxed)
+    }
+
+    /// What the sources say of a section: those that report it, and do not panic.
+    fn ask<T>(&self, section: impl Fn(&dyn Source) -> Option<T>) -> Vec<T> {
+        let ask = |source: &Arc<dyn Source>| {
+            // Unwind safe: nothing of ours is changed while the source is asked; its own state is its own to keep whole.
+            catch_unwind(AssertUnwindSafe(|| section(&**source))).unwrap_or_else(|_| {
+                self.panics.sources.fetch_add(1, Relaxed);
+                None
+            })
+        };
+        self.sources.iter().filter_map(ask).collect()
+    }
+}
+
+impl fmt::Debug for Aggregator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aggregator")
+            .field("sources", &self.sources.len())
+            .field("rules", &self.rules)
+            .field("envelope_rate", &self.envelope_rate)
+            .field("panics", &self.panics)
+            .finish_non_exhaustive()
+    }
+}
+
+fn merged_channels(reports: &[ChannelStats]) -> ChannelStats {
+    ChannelStats {
+        total_active: sum(reports, |stats| stats.total_active),
+        by_pattern: sum_by_key(reports.iter().map(|stats| &stats.by_pattern)),
+    }
+}
+
+fn merged_envelopes(reports: &[EnvelopeStats], rate: EnvelopeRate) -> EnvelopeStats {
+    let rates = reports.iter().map(|stats| stats.rate_per_second);
+    EnvelopeStats {
+        rate_per_second: match rate {
+            EnvelopeRate::Averaged => mean(rates),
+            EnvelopeRate::Summed => add(finite(rates)).clamp(f64::MIN, f64::MAX),
+        },
+        by_aspect: sum_by_key(reports.iter().map(|stats| &stats.by_aspect)),
+    }
+}
+
+fn merged_presence(reports: &[PresenceStats]) -> PresenceStats {
+    PresenceStats {
+        total_users: sum(reports, |stats| stats.total_users),
+        total_agents: sum(reports, |stats| stats.total_agents),
+        average_per_channel: mean(reports.iter().map(|stats| stats.average_per_channel)),
+    }
+}
+
+fn merged_history(reports: &[HistoryStats]) -> HistoryStats {
+    HistoryStats {
+        total_envelopes_buffered: sum(reports, |stats| stats.total_envelopes_buffered),
+        buffer_utilization_pct: mean(reports.iter().map(|stats| stats.buffer_utilization_pct)),
+    }
+}
+
+fn merged_tokens(reports: &[TokenStats]) -> TokenStats {
+    TokenStats {
+        issued_last_hour: sum(reports, |stats| stats.issued_last_hour),
+        revoked_last_hour: sum(reports, |stats| stats.revoked_last_hour),
+        // Signed: saturates once, at the end, so that the order of the sources does not matter.
+        active_count: clamp(
+            reports
+                .iter()
+                .map(|stats| i128::from(stats.active_count))
+                .sum(),
+        ),
+    }
+}
+
+fn merged_cache(reports: &[CacheStats]) -> CacheStats {
+    CacheStats {
+        hit_rate_pct: mean(reports.iter().map(|stats| stats.hit_rate_pct)),
+        size_bytes: sum(reports, |stats| stats.size_bytes),
+        size_entries: sum(reports, |stats| stats.size_entries),
+        evictions_last_hour: sum(reports, |stats| stats.evictions_last_hour),
+    }
+}
+
+fn sum<T>(reports: &[T], count: impl Fn(&T) -> u64) -> u64 {
+    reports.iter().map(count).fold(0, u64::saturating_add)
+}
+
+type Counts = std::collections::BTreeMap<String, u64>;
+
+fn sum_by_key<'a>(reports: impl Iterator<Item = &'a Counts>) -> Counts {
+    let mut sums = Counts::new();
+    for (key, &count) in reports.flatten() {
+        match sums.get_mut(key) {
+            Some(sum) => *sum = sum.saturating_add(count),
+            None => {
+                sums.insert(key.clone(), count);
+            }
+        }
+    }
+    sums
+}
+
+fn clamp(sum: i128) -> i64 {
+    i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN })
+}
+
+fn finite(values: impl Iterator<Item = f64>) -> impl Iterator<Item = f64> {
+    values.filter(|value| value.is_finite())
+}
+
+/// The mean of the values that are finite; 0 if there is none.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let values: Vec<f64> = finite(values).collect();
+    let count = values.len().max(1) as f64;
+    let sum = add(values.iter().copied());
+    // The sum of great values can leave the range that their mean is in.
+    if sum.is_finite() {
+        sum / count
+    } else {
+        add(values.iter().map(|value| value / count))
+    }
+}
+
+/// The sum. (The standard library's begins at -0.0, and that would show on a page.)
+fn add(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_stay_in_range() {
+        assert_eq!(mean([].into_iter()).to_bits(), 0.0f64.to_bits());
+        assert_eq!(
+            mean([f64::MAX, f64::MAX].into_iter()).to_bits(),
+            f64::MAX.to_bits()
+        );
+        assert_eq!(
+            mean([1.0, 2.0, 4.0].into_iter()).to_bits(),
+            (7.0f64 / 3.0).to_bits()
+        );
+        assert_eq!(
+            mean([f64::MAX, -f64::MAX].into_iter()).to_bits(),
+            0.0f64.to_bits()
+        );
+        assert_eq!(
+            mean([f64::NAN, 30.0, f64::INFINITY, 0.0].into_iter()).to_bits(),
+            15.0f64.to_bits()
+        );
+    }
+
+    #[test]
+    fn signed_sums_saturate_at_both_ends() {
+        assert_eq!(
+            (clamp(i128::MAX), clamp(i128::MIN), clamp(-3)),
+            (i64::MAX, i64::MIN, -3)
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! The cache, over the last hour.
+//!
+//! A cache knows how often it hit since it began. What an operator wants to know is how often it hit of late. So each
+//! reading of the cache's counters is kept for an hour, and what they were an hour ago is read off the two readings
+//! around that moment, as if they had grown evenly in between.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use crate::clock::CoarseClock;
+use crate::snapshot::CacheStats;
+use crate::source::Source;
+use crate::time::{Minute, Nanos, Second, Unit, WINDOW};
+
+/// What a cache says of itself: four counters that only grow, and its size now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounters {
+    /// Look-ups that found what they looked for.
+    pub hits: u64,
+    /// Look-ups that did not.
+    pub misses: u64,
+    /// Entries put in.
+    pub puts: u64,
+    /// Entries that had to make room.
+    pub evictions: u64,
+    /// Entries held now.
+    pub size_entries: u64,
+    /// Bytes held now; 0 if the cache does not know.
+    pub size_bytes: u64,
+}
+
+/// A cache that can say how it is doing. A closure that returns [`CacheCounters`] is one.
+pub trait CacheStatter: Send + Sync {
+    /// The counters of this moment. Called once for each snapshot.
+    fn stats(&self) -> CacheCounters;
+}
+
+impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
+    fn stats(&self) -> CacheCounters {
+        self()
+    }
+}
+
+/// Reports how a cache did in the last hour.
+///
+/// `hit_rate_pct` and `evictions_last_hour` slide: they are what the cache's own counters gained in the 60 minutes
+/// before the snapshot. Until the source is an hour old they cover all that the counters say. A counter that falls belongs to a cache
+/// that was restarted, and counts from zero again. The window is as exact as the source is read often: between two
+/// readings, the counters are taken to have grown evenly.
+///
+/// ```
+/// use parsec_telemetry::{CacheCounters, CacheSource, Source};
+///
+/// let cache = CacheSource::new(|| CacheCounters { hits: 9, misses: 1, size_entries: 40, ..Default::default() });
+/// assert_eq!(cache.cache().unwrap().hit_rate_pct, 90.0);
+/// ```
+///
+/// A cache that can be switched off is an `Option<CacheSource<_>>`: `None` reports nothing.
+pub struct CacheSource<C> {
+    statter: C,
+    clock: CoarseClock,
+    readings: Mutex<Readings>,
+}
+
+impl<C: CacheStatter> CacheSource<C> {
+    /// A source over a cache, on the [shared clock](CoarseClock::shared). Its hour begins now.
+    pub fn new(statter: C) -> Self {
+        Self::beginning(statter, CoarseClock::shared())
+    }
+
+    /// The clock to go by, instead of the shared one. The hour begins anew.
+    #[must_use]
+    pub fn clock(self, clock: CoarseClock) -> Self {
+        Self::beginning(self.statter, clock)
+    }
+
+    fn beginning(statter: C, clock: CoarseClock) -> Self {
+        let readings = Mutex::new(Readings::beginning(clock.read().reading));
+        Self {
+            statter,
+            clock,
+            readings,
+        }
+    }
+}
+
+impl<C: CacheStatter> Source for CacheSource<C> {
+    fn cache(&self) -> Option<CacheStats> {
+        // Asked under the lock: two readings that overtook each other would look like a restart. If it panics, the
+        // readings are as they were.
+        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = self.statter.stats();
+        let gained = readings.last_hour(self.clock.read().reading, counters);
+        Some(CacheStats {
+            hit_rate_pct: gained.hit_rate_pct(),
+            size_bytes: counters.size_bytes,
+            size_entries: counters.size_entries,
+            evictions_last_hour: gained.evictions,
+        })
+    }
+}
+
+impl<C> fmt::Debug for CacheSource<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheSource").finish_non_exhaustive()
+    }
+}
+
+const HOUR: Nanos = WINDOW * Minute::NANOS;
+
+/// How far apart kept readings are at the least: an hour of them is then at most 242, however often the page is read.
+const APART: Nanos = 15 * Second::NANOS;
+
+/// What the counters have gained since the source was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Gains {
+    hits: u64,
+    misses: u64,
+    evictions: u64,
+}
+
+impl Gains {
+    fn combine(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            hits: combine(self.hits, other.hits),
+            misses: combine(self.misses, other.misses),
+            evictions: combine(self.evictions, other.evictions),
+        }
+    }
+
+    fn hit_rate_pct(self) -> f64 {
+        let look_ups = u128::from(self.hits) + u128::from(self.misses);
+        if look_ups == 0 {
+            0.0
+        } else {
+            100.0 * self.hits as f64 / look_ups as f64
+        }
+    }
+}
+
+/// The gains at some moment.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    at: Nanos,
+    gains: Gains,
+}
+
+impl Reading {
+    /// The gains at a moment from this reading to a later one, if they grew evenly in between.
+    fn towards(self, later: Self, moment: Nanos) -> Gains {
+        let (gone, whole) = (
+            moment.saturating_sub(self.at),
+            later.at.saturating_sub(self.at).max(1),
+        );
+        let share = |from: u64, to: u64| {
+            let gained = u128::from(to.saturating_sub(from)) * u128::from(gone.min(whole));
+            from + u64::try_from((gained + u128::from(whole) / 2) / u128::from(whole))
+                .unwrap_or(u64::MAX)
+        };
+        self.gains.combine(later.gains, share)
+    }
+}
+
+/// The readings of the last hour, and the one before.
+struct Readings {
+    /// Oldest first, never empty.
+    kept: VecDeque<Reading>,
+    /// What the counters said last, and what they had gained by then.
+    counters: Gains,
+    gains: Gains,
+}
+
+impl Readings {
+    /// The beginning: nothing gained yet. What the counters already say then counts as gained now.
+    fn beginning(at: Nanos) -> Self {
+        let gains = Gains::default();
+        Self {
+            kept: VecDeque::from([Reading { at, gains }]),
+            counters: gains,
+            gains,
+        }
+    }
+
+    /// What the counters have gained in the hour before `now`, of which they say `counters`.
+    fn last_hour(&mut self, now: Nanos, counters: CacheCounters) -> Gains {
+        let CacheCounters {
+            hits,
+            misses,
+            evictions,
+            ..
+        } = counters;
+        let counters = Gains {
+            hits,
+            misses,
+            evictions,
+        };
+        // A counter that fell began again at zero: all that it says is new.
+        let gained = counters.combine(self.counters, |now, before| {
+            now.checked_sub(before).unwrap_or(now)
+        });
+        self.counters = counters;
+        self.gains = self.gains.combine(gained, u64::saturating_add);
+        let reading = Reading {
+            at: now,
+            gains: self.gains,
+        };
+
+        let edge = now.saturating_sub(HOUR);
+        while self.kept.get(1).is_some_and(|second| second.at <= edge) {
+            self.kept.pop_front();
+        }
+        let before = self.kept[0].towards(self.kept.get(1).copied().unwrap_or(reading), edge);
+        if self
+            .kept
+            .back()
+            .is_none_or(|last| now.saturating_sub(last.at) >= APART)
+        {
+            self.kept.push_back(reading);
+        }
+        self.gains.combine(before, u64::saturating_sub)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_readings_are_bounded_however_often_it_is_read() {
+        let mut readings = Readings::beginning(0);
+        for quarter_second in 0..4 * 3 * 3600 {
+            readings.last_hour(quarter_second * Second::NANOS / 4, CacheCounters::default());
+            assert!(readings.kept.len() <= 242, "{}", readings.kept.len());
+        }
+    }
+
+    #[test]
+    fn readings_at_one_moment_are_no_trouble() {
+        let mut readings = Readings::beginning(7);
+        for hits in [3, 3, 5] {
+            assert_eq!(
+                readings
+                    .last_hour(
+                        7,
+                        CacheCounters {
+                            hits,
+                            ..Default::default()
+                        }
+                    )
+                    .hits,
+                hits
+            );
+        }
+    }
+}

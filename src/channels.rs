@@ -1,0 +1,95 @@
+//! The open channels, by pattern.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::raw::names::UNKNOWN_NAME;
+use crate::snapshot::ChannelStats;
+use crate::source::Source;
+
+/// A channel, as a [`ChannelLister`] shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelEntry<'a> {
+    /// The channel's own name. It is never shown: names are unbounded, and often private.
+    pub name: &'a str,
+    /// The pattern of the channel grammar that the name matches; `""` counts as `unknown`.
+    pub pattern: &'a str,
+}
+
+/// Something that knows which channels are open.
+///
+/// ```
+/// use parsec_telemetry::{ChannelEntry, ChannelLister, ChannelSource, Source};
+///
+/// struct Rooms(Vec<String>);
+///
+/// impl ChannelLister for Rooms {
+///     fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>)) {
+///         for room in &self.0 {
+///             visit(ChannelEntry { name: room, pattern: "public:*" });
+///         }
+///     }
+/// }
+///
+/// let source = ChannelSource::new(Rooms(vec!["public:lobby".into(), "public:attic".into()]));
+/// assert_eq!(source.channels().unwrap().by_pattern["public:*"], 2);
+/// ```
+pub trait ChannelLister: Send + Sync {
+    /// Shows every open channel once, in any order.
+    ///
+    /// It is called for every snapshot. Nothing is copied but each pattern, once: a lister that holds a lock while it
+    /// visits holds it for a few nanoseconds a channel.
+    fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>));
+}
+
+impl<L: ChannelLister + ?Sized> ChannelLister for Arc<L> {
+    fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>)) {
+        (**self).list(visit);
+    }
+}
+
+impl<L: ChannelLister + ?Sized> ChannelLister for Box<L> {
+    fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>)) {
+        (**self).list(visit);
+    }
+}
+
+/// Reports the channels that a [`ChannelLister`] shows.
+#[derive(Clone)]
+pub struct ChannelSource<L> {
+    lister: L,
+}
+
+impl<L: ChannelLister> ChannelSource<L> {
+    /// A source over a lister.
+    pub fn new(lister: L) -> Self {
+        Self { lister }
+    }
+}
+
+impl<L: ChannelLister> Source for ChannelSource<L> {
+    fn channels(&self) -> Option<ChannelStats> {
+        let mut stats = ChannelStats::default();
+        self.lister.list(&mut |channel| {
+            let pattern = if channel.pattern.is_empty() {
+                UNKNOWN_NAME
+            } else {
+                channel.pattern
+            };
+            stats.total_active += 1;
+            match stats.by_pattern.get_mut(pattern) {
+                Some(active) => *active += 1,
+                None => {
+                    stats.by_pattern.insert(pattern.to_owned(), 1);
+                }
+            }
+        });
+        Some(stats)
+    }
+}
+
+impl<L> fmt::Debug for ChannelSource<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelSource").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! A snapshot as the bytes of a page. A format stands together with its content type.
+
+mod json;
+mod prometheus;
+
+use crate::alerts::AlertRule;
+use crate::snapshot::Snapshot;
+
+/// A format that a page comes in.
+///
+/// ```
+/// use parsec_telemetry::{Format, Snapshot};
+///
+/// let page = Format::Json.render(&Snapshot::default(), &[]);
+/// assert!(page.starts_with(br#"{"channels":{"total_active":0}"#));
+/// assert_eq!(Format::Json.content_type(), "application/json");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// One JSON object and a newline.
+    Json,
+    /// The Prometheus text format, version 0.0.4.
+    Prometheus,
+}
+
+impl Format {
+    /// The value of the `Content-Type` header.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => json::CONTENT_TYPE,
+            Self::Prometheus => prometheus::CONTENT_TYPE,
+        }
+    }
+
+    /// The page of a snapshot.
+    ///
+    /// The Prometheus page shows every rule of `rules`, firing or not; a firing alert of the snapshot's is shown in any case.
+    #[must_use]
+    pub fn render(self, snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<u8> {
+        let mut page = Vec::with_capacity(4096);
+        self.render_into(&mut page, snapshot, rules);
+        page
+    }
+
+    /// Appends the page of a snapshot to a buffer, which can be used again for the next one.
+    pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
+        match self {
+            Self::Json => json::render(page, snapshot),
+            Self::Prometheus => prometheus::render(page, snapshot, rules),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! A fixed table from names to small dense numbers, found without a lock and without a copy.
+//!
+//! Names are few and stay for ever, and a look-up sits on every count by name. So a name is boiled down to one word,
+//! its tag, and the table is an open-addressed array of tags, at most half full:
+//!
+//! ```text
+//!   "data"  ─►  tag  ─►  ┌──────┬────┬──────┬────┬──────┬────┬─
+//!                 │      │ tag  │ id │  0   │    │ tag  │ id │ …      id ─► names[id], totals[id], …
+//!                 └────► └──────┴────┴──────┴────┴──────┴────┴─
+//! ```
+//!
+//! A name of up to eight bytes *is* its tag: equal tags are equal names, and nothing else has to be compared. A longer
+//! name's tag is a hash, in a range that no short name can reach, and the name itself is compared as well.
+//!
+//! # Orderings
+//!
+//! A tag is stored last, with `Release`, and found with `Acquire`: whoever sees it sees the id and the name.
+//!
+//! # Progress
+//!
+//! Finding a name that is there is wait-free. A name's first appearance takes a lock, for as long as it takes to copy
+//! it; there can be no more of those than there are places.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::sync::{Acquire, Atomic, Relaxed, Release};
+
+/// Counts for every name that has no place of its own.
+pub(crate) const OVERFLOW_NAME: &str = "__overflow__";
+
+/// Stands in for the empty name.
+pub(crate) const UNKNOWN_NAME: &str = "unknown";
+
+/// The number of [`OVERFLOW_NAME`].
+pub(crate) const OVERFLOW: usize = 0;
+
+/// The longest name that gets a place of its own, in bytes.
+pub(crate) const LONGEST: usize = 128;
+
+pub(crate) struct Names {
+    /// A power of two of them, at least half of them vacant.
+    entries: Box<[Entry]>,
+    /// By id. The first is [`OVERFLOW_NAME`]'s.
+    by_id: Box<[OnceLock<Box<str>>]>,
+    /// How many ids are given out. Written under the lock only.
+    taken: Atomic<usize>,
+    adding: Mutex<()>,
+}
+
+/// A place in the table; vacant while its tag is [`Tag::VACANT`].
+struct Entry {
+    tag: Atomic<u64>,
+    id: Atomic<usize>,
+}
+
+impl Names {
+    /// A table with room for `most` names besides [`OVERFLOW_NAME`].
+    pub(crate) fn new(most: usize) -> Self {
+        let ids = most + 1;
+        let entry = |_| Entry {
+            tag: Atomic::new(Tag::VACANT.0),
+            id: Atomic::new(OVERFLOW),
+        };
+        let names = Self {
+            entries: (0..(2 * ids).next_power_of_two()).map(entry).collect(),
+            by_id: (0..ids).map(|_| OnceLock::new()).collect(),
+            taken: Atomic::new(0),
+            adding: Mutex::new(()),
+        };
+        names.add(OVERFLOW_NAME);
+        names
+    }
+
+    /// The number of a name, which gets one now if it has none and there is a place left.
+    #[inline]
+    pub(crate) fn intern(&self, name: &str) -> usize {
+        match self.find(name) {
+            Some(id) => id,
+            None => self.add(name),
+        }
+    }
+
+    /// The number of a name that has one.
+    #[inline]
+    fn find(&self, name: &str) -> Option<usize> {
+        let tag = Tag::of(name);
+        let mask = self.entries.len() - 1;
+        let mut at = tag.home();
+        // Ends: at least half of the entries are vacant.
+        loop {
+            let entry = &self.entries[at & mask];
+            // Acquire: partner of the Release in `add`, which makes the id and the name visible.
+            match Tag(entry.tag.load(Acquire)) {
+                Tag::VACANT => return None,
+                seen if seen == tag => {
+                    let id = entry.id.load(Relaxed);
+                    if name.len() <= Tag::WHOLE || self.name(id) == name {
+                        return Some(id);
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add(&self, name: &str) -> usize {
+        if name.is_empty() {
+            return self.intern(UNKNOWN_NAME);
+        }
+        if name.len() > LONGEST {
+            return OVERFLOW;
+        }
+        // Acquire: partner of the Release below. Once the table is full no name comes to it any more, so the lock is
+        // spared; but this name may have been the last one to find a place.
+        if self.taken.load(Acquire) == self.by_id.len() {
+            return self.find(name).unwrap_or(OVERFLOW);
+        }
+        // Nothing under this lock can panic half-way: what it guards is whole even if a holder died.
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = self.find(name) {
+            return id;
+        }
+        let id = self.taken.load(Relaxed);
+        let Some(place) = self.by_id.get(id) else {
+            return OVERFLOW;
+        };
+        place.get_or_init(|| name.into());
+        let tag = Tag::of(name);
+        let mask = self.entries.len() - 1;
+        let mut at = tag.home();
+        // Relaxed: only the holder of the lock writes tags.
+        while self.entries[at & mask].tag.load(Relaxed) != Tag::VACANT.0 {
+            at += 1;
+        }
+        let entry = &self.entries[at & mask];
+        entry.id.store(id, Relaxed);
+        entry.tag.store(tag.0, Release);
+        self.taken.store(id + 1, Release);
+        id
+    }
+
+    /// The name of a number that [`intern`](Self::intern) gave out.
+    pub(crate) fn name(&self, id: usize) -> &str {
+        self.by_id
+            .get(id)
+            .and_then(OnceLock::get)
+            .map_or(OVERFLOW_NAME, |name| name)
+    }
+
+    /// Every number given out so far, with its name; [`OVERFLOW`] first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+        // Acquire: partner of the Release in `add`.
+        (0..self.taken.load(Acquire)).map(|id| (id, self.name(id)))
+    }
+}
+
+/// A name in a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tag(u64);
+
+impl Tag {
+    /// The tag of the empty name, which is never in the table.
+    const VACANT: Self = Self(0);
+
+    /// The longest name, in bytes, whose tag says all that it says.
+    const WHOLE: usize = 8;
+
+    /// The bytes of a short name, complemented and padded with zeros: no byte of a `str` is 0xff, so no byte of the
+    /// complement is zero, and the padding cannot be taken for a part of the name.
+    #[inline]
+    fn of(name: &str) -> Self {
+        let bytes = name.as_bytes();
+        match bytes.len() {
+            0 => Self::VACANT,
+            // First, middle and last byte: between them they are every byte of up to three.
+            len @ 1..=3 => {
+                let byte = |at: usize| u64::from(!bytes[at]) << (8 * at);
+                Self(byte(0) | byte(len / 2) | byte(len - 1))
+            }
+            // The first four and the last four, which overlap and agree where they do.
+            len @ 4..=8 => {
+                let (first, last) = (half(bytes, 0), half(bytes, len - 4));
+                Self(u64::from(!first) | u64::from(!last) << (8 * (len - 4)))
+            }
+            _ => Self::hashed(bytes),
+        }
+    }
+
+    /// A hash of a long name, under a first byte that no `str` begins with.
+    fn hashed(bytes: &[u8]) -> Self {
+        let mut hash = bytes.len() as u64;
+        let mut mix = |word: [u8; 8]| {
+            hash = (hash.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(SPREAD);
+        };
+        let (words, _) = bytes.as_chunks::<8>();
+        words.iter().copied().for_each(&mut mix);
+        // The last eight bytes, which overlap the word before them: long names have that many.
+        bytes
+            .last_chunk::<8>()
+            .copied()
+            .into_iter()
+            .for_each(&mut mix);
+        Self(hash & !0xff | 0x01)
+    }
+
+    /// Where in the table the search begins, before the mask.
+    #[inline]
+    fn home(self) -> usize {
+        // The table has far fewer entries than 2^32: the upper half, where multiplication mixes best, is enough.
+        (self.0.wrapping_mul(SPREAD) >> 32) as usize
+    }
+}
+
+/// Four bytes from `at`.
+#[inline]
+fn half(bytes: &[u8], at: usize) -> u32 {
+    let mut half = [0; 4];
+    half.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(half)
+}
+
+/// 2^64 over the golden ratio: an odd number whose multiples lie far apart (Knuth, TAOCP 3, 6.4).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_keep_their_numbers() {
+        let names = Names::new(300);
+        let all: Vec<String> = (0..300)
+            .map(|n| format!("{}{n}", "x".repeat(n % 40)))
+            .collect();
+        let ids: Vec<_> = all.iter().map(|name| names.intern(name)).collect();
+        assert_eq!(ids, (1..=300).collect::<Vec<_>>());
+        for (name, &id) in all.iter().zip(&ids) {
+            assert_eq!((names.intern(name), names.name(id)), (id, name.as_str()));
+        }
+        assert_eq!(names.intern("one too many"), OVERFLOW);
+        assert_eq!(names.intern(&all[299]), 300);
+        assert_eq!(names.iter().count(), 301);
+    }
+
+    #[test]
+    fn the_longest_name_has_a_place_and_a_longer_one_has_none() {
+        let names = Names::new(4);
+        assert_ne!(names.intern(&"x".repeat(LONGEST)), OVERFLOW);
+        assert_eq!(names.intern(&"x".repeat(LONGEST + 1)), OVERFLOW);
+    }
+
+    #[test]
+    fn the_empty_name_is_unknown_and_overflow_is_itself() {
+        let names = Names::new(4);
+        assert_eq!(names.name(names.intern("")), UNKNOWN_NAME);
+        assert_eq!(names.intern(""), names.intern(UNKNOWN_NAME));
+        assert_eq!(names.intern(OVERFLOW_NAME), OVERFLOW);
+    }
+
+    #[test]
+    fn a_table_without_places_sends_all_to_overflow() {
+        let names = Names::new(0);
+        assert_eq!(
+            (names.intern("data"), names.intern("")),
+            (OVERFLOW, OVERFLOW)
+        );
+    }
+
+    #[test]
+    fn short_tags_are_the_names_themselves() {
+        let mut names: Vec<String> = (0..=8).map(|len| "\0".repeat(len)).collect();
+        names.extend((0..=8).map(|len| "a".repeat(len)).skip(1));
+        names.extend(
+            [
+                "ab", "ba", "abc", "acb", "abcd", "abdc", "aé", "é", "\u{7f}", "日本", "日本a",
+                "aa\0",
+            ]
+            .map(str::to_owned),
+        );
+        let tags: HashSet<u64> = names.iter().map(|name| Tag::of(name).0).collect();
+        assert_eq!(tags.len(), names.len());
+        let long = (9..200).map(|len| Tag::of(&"y".repeat(len)).0);
+        assert!(
+            long.clone()
+                .all(|tag| !tags.contains(&tag) && tag & 0xff == 1)
+        );
+        assert_eq!(long.collect::<HashSet<_>>().len(), 191);
+    }
+}

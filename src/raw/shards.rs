@@ -1,0 +1,129 @@
+//! One shard for each thread that counts, found by the thread's number, and one that is shared.
+//!
+//! ```text
+//!            slab: there from the start                  later: made on demand            shared
+//!  number   0     1     2     3   …  15         16 … 31      32 … 63       …       no number
+//!         ┌─────┬─────┬─────┬─────┬─────┐     ┌─────────┐ ┌───────────┐           ┌───────────┐
+//!         │shard│shard│shard│shard│  …  │     │ 16 cells│ │ 32 cells  │  …        │   shard   │
+//!         └─────┴─────┴─────┴─────┴─────┘     └──┬──────┘ └───────────┘           └───────────┘
+//!                                                ▼ one shard a cell, when its thread first counts
+//! ```
+//!
+//! The slab is why counting is fast: a bounds check and a multiplication find the shard, and no pointer has to be
+//! followed but the slab's own. Each shard begins on cache lines of its own.
+//!
+//! A shard outlives its thread: the number goes to the next new thread, and the shard with what it holds goes along.
+//! So there are never more shards than the slab, or than there were threads counting at once.
+
+use std::iter;
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
+
+use crossbeam_utils::CachePadded;
+
+use crate::raw::thread;
+
+type Cell<S> = OnceLock<Box<CachePadded<S>>>;
+
+/// Shards in the slab, at the least: few machines count on more threads than this at once.
+const SLAB: usize = 16;
+
+/// Runs of later cells, each as long as all that went before: enough for [`thread::MOST`] numbers.
+const RUNS: usize = (thread::MOST / SLAB).ilog2() as usize;
+
+/// A shard, by how this thread may write it.
+pub(crate) enum Place<'a, S> {
+    /// No other thread writes it: loads and stores suffice.
+    Own(&'a S),
+    /// Other threads write it too: it takes atomic read-modify-writes.
+    Shared(&'a S),
+}
+
+pub(crate) struct Shards<S> {
+    slab: Box<[CachePadded<S>]>,
+    later: [OnceLock<Box<[Cell<S>]>>; RUNS],
+    shared: CachePadded<S>,
+    make: Box<dyn Fn() -> S + Send + Sync>,
+}
+
+impl<S> Shards<S> {
+    /// The slab at once, the others by `make` when they are needed.
+    pub(crate) fn new(make: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        let slab = (2 * cores).clamp(SLAB, thread::MOST).next_power_of_two();
+        Self {
+            slab: iter::repeat_with(|| CachePadded::new(make()))
+                .take(slab)
+                .collect(),
+            later: [const { OnceLock::new() }; RUNS],
+            shared: CachePadded::new(make()),
+            make: Box::new(make),
+        }
+    }
+
+    /// This thread's own shard, if it stands in the slab; otherwise [`find`](Self::find) it.
+    #[inline]
+    pub(crate) fn in_slab(&self) -> Option<&S> {
+        self.slab.get(thread::number()).map(|shard| &**shard)
+    }
+
+    /// This thread's shard, wherever it is: one is made if the thread is new and the slab is full.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn find(&self) -> Place<'_, S> {
+        let Some(number) = thread::ask() else {
+            return Place::Shared(&self.shared);
+        };
+        if let Some(shard) = self.slab.get(number) {
+            return Place::Own(shard);
+        }
+        // Run r holds the numbers from slab·2^r up to the double of that.
+        let run = (number / self.slab.len()).ilog2() as usize;
+        let first = self.slab.len() << run;
+        let cells =
+            self.later[run].get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
+        Place::Own(cells[number - first].get_or_init(|| Box::new(CachePadded::new((self.make)()))))
+    }
+
+    /// Every shard that there is, the shared one last.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
+        let later = self
+            .later
+            .iter()
+            .filter_map(OnceLock::get)
+            .flatten()
+            .filter_map(OnceLock::get);
+        let own = self.slab.iter().chain(later.map(|shard| &**shard));
+        own.chain(iter::once(&self.shared)).map(|shard| &**shard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    #[test]
+    fn many_threads_at_once_find_a_shard_each_and_later_ones_find_them_again() {
+        let shards = Arc::new(Shards::new(|| AtomicUsize::new(0)));
+        for round in 1..=3 {
+            let threads = 100;
+            let all_here = Barrier::new(threads);
+            thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        let Place::Own(shard) = shards.find() else {
+                            panic!("there are numbers left")
+                        };
+                        shard.fetch_add(1, SeqCst);
+                        all_here.wait();
+                    });
+                }
+            });
+            let counts: Vec<_> = shards.iter().map(|shard| shard.load(SeqCst)).collect();
+            assert_eq!(counts.iter().sum::<usize>(), threads * round);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A small dense number for each thread that counts, given back when the thread ends.
+//!
+//! The number is what finds a thread's shard, so reading it is one load from a thread-local without a destructor. The
+//! destructor that gives it back stands in a second thread-local, which the hot path never touches: one with a
+//! destructor would have to be asked on every read whether it is still alive.
+//!
+//! Once the number is back, the thread may still run destructors that count. It then reads [`NONE_LEFT`], as does a
+//! thread that found every number taken, and shares a shard with others of its kind.
+//!
+//! # Orderings
+//!
+//! A number handed from an ended thread to a new one carries the shards that it stands for. Giving it back is a
+//! `Release`, taking it an `Acquire` on the same bit's word: all that the old owner stored is there before the new
+//! owner's first load.
+
+use std::cell::Cell;
+
+use crate::sync::{Acquire, Atomic, Relaxed, Release};
+
+/// The most threads that can hold a number at once. Those beyond them count on the shared shard: slower, never lost.
+pub(crate) const MOST: usize = 16_384;
+
+/// Read by a thread that has not asked for a number yet. Greater than any number, like [`NONE_LEFT`].
+const UNASKED: usize = usize::MAX;
+
+/// Read by a thread that has no number and will get none.
+const NONE_LEFT: usize = usize::MAX - 1;
+
+static NUMBERS: Numbers<{ MOST / BITS }> = Numbers::new();
+
+thread_local! {
+    static NUMBER: Cell<usize> = const { Cell::new(UNASKED) };
+    static HELD: Held = Held::take();
+}
+
+/// This thread's number, or one above [`MOST`] if it has none: then [`ask`].
+#[inline]
+pub(crate) fn number() -> usize {
+    NUMBER.get()
+}
+
+/// This thread's number, taken now if it has none yet; `None` if it can have none.
+pub(crate) fn ask() -> Option<usize> {
+    if NUMBER.get() == UNASKED {
+        // Fails only when the destructor has run already, and that has left `NONE_LEFT` behind.
+        let _ = HELD.try_with(|held| NUMBER.set(held.0.unwrap_or(NONE_LEFT)));
+    }
+    Some(NUMBER.get()).filter(|&number| number < MOST)
+}
+
+/// Gives the number back when the thread ends.
+struct Held(Option<usize>);
+
+impl Held {
+    fn take() -> Self {
+        Self(NUMBERS.take())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // First the sentinel, then the number: another thread may own the shard from the next line on.
+        NUMBER.set(NONE_LEFT);
+        if let Some(number) = self.0 {
+            NUMBERS.give_back(number);
+        }
+    }
+}
+
+const BITS: usize = u64::BITS as usize;
+
+/// A set of free numbers, one bit each.
+struct Numbers<const WORDS: usize> {
+    taken: [Atomic<u64>; WORDS],
+}
+
+impl<const WORDS: usize> Numbers<WORDS> {
+    const fn new() -> Self {
+        Self {
+            taken: [const { Atomic::new(0) }; WORDS],
+        }
+    }
+
+    /// The lowest free number. Wait-free: it looks at each bit at most once.
+    fn take(&self) -> Option<usize> {
+        for (at, word) in self.taken.iter().enumerate() {
+            // Relaxed: a hint of where to try. A stale one costs a failed try, or passes over a number freed just now.
+            let mut free = !word.load(Relaxed);
+            while free != 0 {
+                let bit = free & free.wrapping_neg();
+                // Acquire: partner of the Release in `give_back`.
+                if word.fetch_or(bit, Acquire) & bit == 0 {
+                    return Some(at * BITS + bit.trailing_zeros() as usize);
+                }
+                free ^= bit;
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, number: usize) {
+        // Release: partner of the Acquire in `take`.
+        self.taken[number / BITS].fetch_and(!(1 << (number % BITS)), Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn numbers_are_dense_lowest_first_and_come_back() {
+        let numbers = Numbers::<2>::new();
+        let taken: Vec<_> = (0..128).map(|_| numbers.take()).collect();
+        assert_eq!(taken, (0..128).map(Some).collect::<Vec<_>>());
+        assert_eq!(numbers.take(), None);
+        numbers.give_back(70);
+        numbers.give_back(3);
+        assert_eq!(
+            (numbers.take(), numbers.take(), numbers.take()),
+            (Some(3), Some(70), None)
+        );
+    }
+
+    #[test]
+    fn a_thread_keeps_its_number_and_no_two_share_one() {
+        let mine = ask().expect("a number");
+        assert_eq!((ask(), number()), (Some(mine), mine));
+        thread::scope(|scope| {
+            let other = scope
+                .spawn(|| ask().expect("a number"))
+                .join()
+                .expect("no panic");
+            assert_ne!(other, mine);
+        });
+    }
+}

@@ -1,0 +1,265 @@
+//! Ticks, laps and windows: the arithmetic of time, with no clock in it.
+//!
+//! A [`Tick`] numbers the seconds (or the minutes) of a clock. A ring keeps one slot for each of the last 64 of them, so
+//! a tick is two things: which slot it falls into (its index, the tick modulo 64) and how often the ring has gone
+//! round before it (its lap). A tick is kept as the very word that its slot holds when nothing has been counted in it:
+//!
+//! ```text
+//!  63                              COUNT_BITS              6 5     0
+//! ┌───────────────────────────────┬────────────────────────┬───────┐
+//! │ lap                           │ 0                      │ index │
+//! └───────────────────────────────┴────────────────────────┴───────┘
+//! ```
+//!
+//! so that counting needs neither a division nor a branch: see [`Slot::counted`](crate::raw::slot::Slot::counted).
+//!
+//! Readings are whole nanoseconds since a clock's zero ([`Nanos`]). A clock begins at [`START`], not at 0: an event
+//! from before the clock began, as late as a window allows, then still has a tick of its own.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// Slots in a ring: a power of two above [`WINDOW`], so that the index is a mask and a reader may lag three ticks.
+pub(crate) const SLOTS: usize = 64;
+
+/// The ticks that a window covers: sixty seconds, or sixty minutes.
+pub(crate) const WINDOW: u64 = 60;
+
+/// A reading of a clock: nanoseconds since its zero, good for 584 years.
+pub(crate) type Nanos = u64;
+
+/// What a clock reads when it starts: one lap of minutes, the longest ring there is.
+pub(crate) const START: Nanos = SLOTS as u64 * Minute::NANOS;
+
+/// What a ring's slots stand for.
+pub(crate) trait Unit: Copy + 'static {
+    /// The length of a tick.
+    const NANOS: u64;
+    /// How many low bits of a slot's word hold its count; the rest hold its lap.
+    const COUNT_BITS: u32;
+}
+
+/// Slots of a second: 35 bits hold what a thread could count in one at 34 a nanosecond; 29 bits of laps last 1,089 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Second;
+
+/// Slots of a minute: 40 bits hold what a thread could count in one at 18 a nanosecond; 24 bits of laps last 2,042 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Minute;
+
+impl Unit for Second {
+    const NANOS: u64 = 1_000_000_000;
+    const COUNT_BITS: u32 = 35;
+}
+
+impl Unit for Minute {
+    const NANOS: u64 = 60 * Second::NANOS;
+    const COUNT_BITS: u32 = 40;
+}
+
+/// The number of a second or minute, as the word that begins its slot.
+pub(crate) struct Tick<U> {
+    word: u64,
+    unit: PhantomData<U>,
+}
+
+impl<U: Unit> Tick<U> {
+    /// The tick in which a reading falls.
+    pub(crate) fn at(reading: Nanos) -> Self {
+        Self::numbered(reading / U::NANOS)
+    }
+
+    fn numbered(number: u64) -> Self {
+        let slots = SLOTS as u64;
+        Self::from_word(((number / slots) << U::COUNT_BITS) | (number % slots))
+    }
+
+    /// The tick that a clock published as `word`.
+    #[inline]
+    pub(crate) fn from_word(word: u64) -> Self {
+        Self {
+            word,
+            unit: PhantomData,
+        }
+    }
+
+    /// The word that the tick's slot holds before anything is counted in it. Later ticks have greater words.
+    #[inline]
+    pub(crate) fn word(self) -> u64 {
+        self.word
+    }
+
+    /// Which of the ring's slots is the tick's.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        // The mask leaves six bits, so nothing is cut off on any platform.
+        #[expect(clippy::cast_possible_truncation)]
+        let index = self.word as usize % SLOTS;
+        index
+    }
+
+    /// What was counted in this tick, by what its slot holds: nothing, where the slot belongs to another lap.
+    pub(crate) fn counted_in(self, word: u64) -> u64 {
+        match word.checked_sub(self.word) {
+            Some(count) if count >> U::COUNT_BITS == 0 => count,
+            _ => 0,
+        }
+    }
+
+    fn number(self) -> u64 {
+        (self.word >> U::COUNT_BITS) * SLOTS as u64 + self.index() as u64
+    }
+
+    fn earlier(self, ticks: u64) -> Self {
+        Self::numbered(self.number().saturating_sub(ticks))
+    }
+
+    fn began(self) -> Nanos {
+        self.number().saturating_mul(U::NANOS)
+    }
+}
+
+impl<U> Clone for Tick<U> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U> Copy for Tick<U> {}
+
+impl<U> PartialEq for Tick<U> {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl<U> Eq for Tick<U> {}
+
+impl<U> PartialOrd for Tick<U> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<U> Ord for Tick<U> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.word.cmp(&other.word)
+    }
+}
+
+impl<U: Unit> fmt::Debug for Tick<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tick({})", self.number())
+    }
+}
+
+/// A moment, as every reader of a clock sees it: the reading, and the ticks that the counting threads use just then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) reading: Nanos,
+    pub(crate) second: Tick<Second>,
+    pub(crate) minute: Tick<Minute>,
+}
+
+/// Where an event of a given age belongs in a ring whose newest tick is `newest`; `None` if it is older than the window.
+pub(crate) fn place<U: Unit>(reading: Nanos, newest: Tick<U>, age: Duration) -> Option<Tick<U>> {
+    let age = u64::try_from(age.as_nanos())
+        .ok()
+        .filter(|&age| age <= WINDOW * U::NANOS)?;
+    // The ticker may be a little late, and no slot may run ahead of it: the owner would then go back.
+    Some(Tick::at(reading.saturating_sub(age)).min(newest))
+}
+
+/// What a ring holds of a window: the slots that lie in it whole, and the one that straddles its far edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) whole: u64,
+    pub(crate) straddling: u64,
+}
+
+impl Counted {
+    /// Adds what another ring holds of the same window.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.whole = self.whole.saturating_add(other.whole);
+        self.straddling = self.straddling.saturating_add(other.straddling);
+    }
+}
+
+/// The last sixty ticks before a moment, to the nanosecond.
+///
+/// ```text
+///           far edge                                        now
+///              │◄──────────────── 60 ticks ────────────────►│
+///  ┌───────────┼──────┬────────────┬─── ─ ─ ───┬────────────┼ ─ ─ ┐
+///  │ straddling│inside│   whole    │           │   whole    │newest
+///  └───────────┴──────┴────────────┴─── ─ ─ ───┴────────────┴ ─ ─ ┘
+/// ```
+///
+/// The straddling slot counts for the part of it that is inside, as if its events were spread evenly over the time in
+/// which it was being counted: its whole length, or what was left of it when the counter was made.
+#[derive(Debug)]
+pub(crate) struct Window<U: Unit> {
+    newest: Tick<U>,
+    /// Of the straddling slot, the nanoseconds that the window covers, and those that were counted in it.
+    inside: u64,
+    live: u64,
+    /// How long there has been something to count: the window's length, or the counter's age, but a second at least.
+    span: u64,
+}
+
+impl<U: Unit> Window<U> {
+    /// The window of a counter made at `made`, seen at `reading`, while the threads that count use the tick `newest`.
+    pub(crate) fn ending(reading: Nanos, newest: Tick<U>, made: Nanos) -> Self {
+        let age = reading.saturating_sub(made);
+        let into_newest = reading.saturating_sub(newest.began()).min(U::NANOS);
+        let straddling_ends = newest.earlier(WINDOW).began() + U::NANOS;
+        let live = match straddling_ends.checked_sub(made) {
+            Some(live) if live > 0 => live.min(U::NANOS),
+            // Made later than that: what is in the slot came late, and is taken to be spread over all of it.
+            _ => U::NANOS,
+        };
+        Self {
+            newest,
+            inside: (U::NANOS - into_newest).min(live),
+            live,
+            span: age.clamp(Second::NANOS, WINDOW * U::NANOS),
+        }
+    }
+
+    /// The ticks that lie in the window whole, newest first.
+    pub(crate) fn whole(&self) -> impl Iterator<Item = Tick<U>> + use<U> {
+        let newest = self.newest.number();
+        (newest.saturating_sub(WINDOW - 1)..=newest)
+            .rev()
+            .map(Tick::numbered)
+    }
+
+    /// The tick that straddles the window's far edge.
+    pub(crate) fn straddling(&self) -> Tick<U> {
+        self.newest.earlier(WINDOW)
+    }
+
+    /// How many events the window holds, in units of 1 / `live`. 128 bits hold any sum of 64-bit counts.
+    fn scaled(&self, counted: Counted) -> u128 {
+        let (live, inside) = (u128::from(self.live), u128::from(self.inside));
+        u128::from(counted.whole) * live + u128::from(counted.straddling) * inside
+    }
+
+    /// How many events the window holds, rounded to the nearest whole number.
+    pub(crate) fn count(&self, counted: Counted) -> u64 {
+        let live = u128::from(self.live);
+        u64::try_from((self.scaled(counted) + live / 2) / live).unwrap_or(u64::MAX)
+    }
+
+    /// Events a second over the window, or over the counter's age where that is shorter.
+    pub(crate) fn rate_per_second(&self, counted: Counted) -> f64 {
+        // Exact integers up to the one division, so that an even stream reads as its own rate and not as 99.999….
+        let events = self
+            .scaled(counted)
+            .saturating_mul(u128::from(Second::NANOS));
+        events as f64 / (u128::from(self.live) * u128::from(self.span)) as f64
+    }
+}

@@ -1,0 +1,322 @@
+//! Tokens, come and gone: two windows of an hour and exact totals.
+//!
+//! # Orderings
+//!
+//! A token must never be seen gone that has not been seen come. Whoever revokes a token knows that it was issued, so
+//! the issue happens before the revocation. A retirement is stored with `Release`, and a reader loads all retirements
+//! first, with `Acquire`: what it then loads of issues includes those of every token that it has seen retired.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::clock::CoarseClock;
+use crate::raw::ring::Ring;
+use crate::raw::shards::{Place, Shards};
+use crate::snapshot::TokenStats;
+use crate::source::Source;
+use crate::sync::{Acquire, Atomic, Ordering, Relaxed, Release};
+use crate::time::{Counted, Minute, Nanos, Tick, Window, place};
+
+/// Counts tokens as they are issued, revoked and expire.
+///
+/// Clones share the counters. Counting takes no lock and retries nothing.
+///
+/// ```
+/// use parsec_telemetry::TokenCounters;
+///
+/// let tokens = TokenCounters::new();
+/// tokens.issued();
+/// tokens.issued();
+/// tokens.revoked();
+/// let stats = tokens.snapshot();
+/// assert_eq!((stats.issued_last_hour, stats.revoked_last_hour, stats.active_count), (2, 1, 1));
+/// ```
+///
+/// # Progress
+///
+/// Counting is wait-free, with the exceptions of [`EnvelopeCounters`](crate::EnvelopeCounters#progress) that concern threads.
+#[derive(Clone)]
+pub struct TokenCounters {
+    counters: Arc<Counters>,
+}
+
+impl TokenCounters {
+    /// Counters on the [shared clock](CoarseClock::shared).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Counters with a clock of their own.
+    pub fn builder() -> TokenCountersBuilder {
+        TokenCountersBuilder { clock: None }
+    }
+
+    /// Counts a token issued now.
+    #[inline]
+    pub fn issued(&self) {
+        self.counters.count(Event::Issued);
+    }
+
+    /// Counts a token issued at some other time.
+    ///
+    /// It is placed in the window by its age. One issued more than 60 minutes ago is active but not of the last hour;
+    /// one from the future counts as issued now.
+    pub fn issued_at(&self, at: SystemTime) {
+        self.counters.count_at(at, Event::Issued);
+    }
+
+    /// Counts a token revoked now: one less is active.
+    #[inline]
+    pub fn revoked(&self) {
+        self.counters.count(Event::Revoked);
+    }
+
+    /// Counts a token revoked at some other time, placed as [`issued_at`](Self::issued_at) places it.
+    pub fn revoked_at(&self, at: SystemTime) {
+        self.counters.count_at(at, Event::Revoked);
+    }
+
+    /// Counts a token that has run out: one less is active, and none was revoked.
+    #[inline]
+    pub fn expired(&self) {
+        self.counters.expired();
+    }
+
+    /// The numbers of this moment.
+    ///
+    /// Every event counted before the call is in them and none is in them twice. A token is never seen gone that is
+    /// not seen come, so `active_count` is below zero only if more was retired than issued.
+    #[must_use]
+    pub fn snapshot(&self) -> TokenStats {
+        self.counters.snapshot()
+    }
+}
+
+impl Default for TokenCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TokenCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCounters")
+            .field("stats", &self.snapshot())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Source for TokenCounters {
+    fn tokens(&self) -> Option<TokenStats> {
+        Some(self.snapshot())
+    }
+}
+
+/// Sets up [`TokenCounters`].
+///
+/// ```
+/// use parsec_telemetry::{ManualClock, TokenCounters};
+///
+/// let tokens = TokenCounters::builder().clock(ManualClock::new().clock()).build();
+/// assert_eq!(tokens.snapshot().active_count, 0);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct TokenCountersBuilder {
+    clock: Option<CoarseClock>,
+}
+
+impl TokenCountersBuilder {
+    /// The clock to count by, instead of the [shared](CoarseClock::shared) one.
+    pub fn clock(mut self, clock: CoarseClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn build(self) -> TokenCounters {
+        let clock = self.clock.unwrap_or_else(CoarseClock::shared);
+        let made = clock.read().reading;
+        TokenCounters {
+            counters: Arc::new(Counters {
+                shards: Shards::new(Shard::new),
+                clock,
+                made,
+            }),
+        }
+    }
+}
+
+/// What happens to a token and has a window.
+#[derive(Clone, Copy)]
+enum Event {
+    Issued,
+    Revoked,
+}
+
+/// What the clones of a [`TokenCounters`] share.
+struct Counters {
+    shards: Shards<Shard>,
+    clock: CoarseClock,
+    made: Nanos,
+}
+
+impl Counters {
+    #[inline]
+    fn count(&self, event: Event) {
+        match self.shards.in_slab() {
+            Some(shard) => {
+                let tally = shard.tally(event);
+                tally.last_hour.count(self.clock.minute());
+                tally.total.count();
+            }
+            None => self.count_elsewhere(Some(self.clock.minute()), event),
+        }
+    }
+
+    fn count_at(&self, at: SystemTime, event: Event) {
+        let now = self.clock.read();
+        self.count_elsewhere(place(now.reading, now.minute, self.clock.age_of(at)), event);
+    }
+
+    /// Counts an event of any age, wherever the thread's shard is.
+    #[cold]
+    #[inline(never)]
+    fn count_elsewhere(&self, tick: Option<Tick<Minute>>, event: Event) {
+        match self.shards.find() {
+            Place::Own(shard) => {
+                let tally = shard.tally(event);
+                if let Some(tick) = tick {
+                    tally.last_hour.count(tick);
+                }
+                tally.total.count();
+            }
+            Place::Shared(shard) => {
+                let tally = shard.tally(event);
+                if let Some(tick) = tick {
+                    tally.last_hour.count_shared(tick);
+                }
+                tally.total.count_shared();
+            }
+        }
+    }
+
+    #[inline]
+    fn expired(&self) {
+        match self.shards.in_slab() {
+            Some(shard) => shard.expired.count(),
+            None => self.expired_elsewhere(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expired_elsewhere(&self) {
+        match self.shards.find() {
+            Place::Own(shard) => shard.expired.count(),
+            Place::Shared(shard) => shard.expired.count_shared(),
+        }
+    }
+
+    fn snapshot(&self) -> TokenStats {
+        let now = self.clock.read();
+        let window = Window::ending(now.reading, now.minute, self.made);
+        let last_hour = |event| {
+            let mut counted = Counted::default();
+            for shard in self.shards.iter() {
+                counted.add(shard.tally(event).last_hour.counted_in(&window));
+            }
+            window.count(counted)
+        };
+        let (revoked_last_hour, issued_last_hour) =
+            (last_hour(Event::Revoked), last_hour(Event::Issued));
+        TokenStats {
+            issued_last_hour,
+            revoked_last_hour,
+            active_count: self.active(),
+        }
+    }
+
+    fn active(&self) -> i64 {
+        let sum = |total: fn(&Shard) -> &Total, ordering| -> i128 {
+            self.shards
+                .iter()
+                .map(|shard| i128::from(total(shard).load(ordering)))
+                .sum()
+        };
+        // Every retirement before any issue. Acquire: partner of the Release in `Total::count`.
+        let retired =
+            sum(|shard| &shard.revoked.total, Acquire) + sum(|shard| &shard.expired, Acquire);
+        let issued = sum(|shard| &shard.issued.total, Relaxed);
+        i64::try_from(issued - retired).unwrap_or(if issued > retired {
+            i64::MAX
+        } else {
+            i64::MIN
+        })
+    }
+}
+
+/// What one thread has counted.
+struct Shard {
+    issued: Tally,
+    revoked: Tally,
+    expired: Total,
+}
+
+impl Shard {
+    fn new() -> Self {
+        Self {
+            issued: Tally::new(),
+            revoked: Tally::new(),
+            expired: Total::new(),
+        }
+    }
+
+    #[inline]
+    fn tally(&self, event: Event) -> &Tally {
+        match event {
+            Event::Issued => &self.issued,
+            Event::Revoked => &self.revoked,
+        }
+    }
+}
+
+struct Tally {
+    last_hour: Ring<Minute>,
+    total: Total,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            last_hour: Ring::new(),
+            total: Total::new(),
+        }
+    }
+}
+
+struct Total(Atomic<u64>);
+
+impl Total {
+    fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    #[inline]
+    fn count(&self) {
+        // Release: partner of the Acquire in `Counters::active`; an issue would not need it, and it costs nothing on
+        // x86. The load is Relaxed: only this thread writes the word.
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Release);
+    }
+
+    fn count_shared(&self) {
+        self.0.fetch_add(1, Release);
+    }
+
+    fn load(&self, ordering: Ordering) -> u64 {
+        self.0.load(ordering)
+    }
+}
