@@ -19,6 +19,9 @@ mod tokens;
 
 mod aggregator;
 
+#[cfg(feature = "serve")]
+mod serve;
+
 pub use aggregator::Aggregator;
 pub use alerts::{
     AlertRule, AlertRuleError, FiringAlert, Severity, UnknownSeverity, evaluate_alerts,
@@ -29,6 +32,8 @@ pub use channels::{ChannelEntry, ChannelLister, ChannelSource};
 pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
+#[cfg(feature = "serve")]
+pub use serve::{Handler, Server, ServerBuilder, serve};
 pub use snapshot::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
 };
