@@ -15,14 +15,18 @@ use crate::source::Source;
 
 /// Turns sources into a [`Snapshot`], and evaluates alert rules over it.
 ///
-/// It keeps no numbers of its own: each snapshot asks every source anew, in turn, on the thread that takes it.
+/// It keeps no numbers of its own: each snapshot asks every source anew, in turn, on the thread
+/// that takes it.
 ///
-/// - Counts are summed over the sources that report them; a sum that does not fit stays at the greatest number.
-/// - `rate_per_second`, `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are averaged over the sources
-///   that report the section, zeros included. (See [`sum_envelope_rates`](Self::sum_envelope_rates).)
+/// - Counts are summed over the sources that report them; a sum that does not fit stays at the
+///   greatest number.
+/// - `rate_per_second`, `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are
+///   averaged over the sources that report the section, zeros included. (See
+///   [`sum_envelope_rates`](Self::sum_envelope_rates).)
 /// - A float that is not finite counts as not reported.
 /// - A source or a rule that panics is left out of this snapshot and counted; the rest is right.
-///   ([`source_panics`](Self::source_panics), [`rule_panics`](Self::rule_panics). A program built with `panic = "abort"` ends instead.)
+///   ([`source_panics`](Self::source_panics), [`rule_panics`](Self::rule_panics). A program built
+///   with `panic = "abort"` ends instead.)
 ///
 /// Clones share sources, rules and those counts.
 ///
@@ -98,8 +102,9 @@ impl Aggregator {
 
     /// Sums the envelope rates of its sources, instead of averaging them.
     ///
-    /// Averaging is what the wire contract says, and it is right where each source reports the same stream. Where a
-    /// process publishes through several counters, each of which sees a part of the stream, the whole is their sum.
+    /// Averaging is what the wire contract says, and it is right where each source reports the same
+    /// stream. Where a process publishes through several counters, each of which sees a part of the
+    /// stream, the whole is their sum.
     ///
     /// ```
     /// use parsec_telemetry::{Aggregator, EnvelopeStats, Source};
@@ -184,7 +189,8 @@ impl Aggregator {
     /// What the sources say of a section: those that report it, and do not panic.
     fn ask<T>(&self, section: impl Fn(&dyn Source) -> Option<T>) -> Vec<T> {
         let ask = |source: &Arc<dyn Source>| {
-            // Unwind safe: nothing of ours is changed while the source is asked; its own state is its own to keep whole.
+            // Unwind safe: nothing of ours is changed while the source is asked; its own state is
+            // its own to keep whole.
             catch_unwind(AssertUnwindSafe(|| section(&**source))).unwrap_or_else(|_| {
                 self.panics.sources.fetch_add(1, Relaxed);
                 None

@@ -26,7 +26,8 @@ use crate::snapshot::{Snapshot, rfc3339};
 pub enum Severity {
     /// Unusual, but nobody has to act.
     Info,
-    /// To be looked into: traffic is served, and a threshold is crossed that tends to come before trouble.
+    /// To be looked into: traffic is served, and a threshold is crossed that tends to come before
+    /// trouble.
     Warning,
     /// To be acted on at once: users feel it, or will within minutes.
     Critical,
@@ -105,9 +106,10 @@ pub struct AlertRule {
 impl AlertRule {
     /// A rule that fires for the snapshots that its condition is true of.
     ///
-    /// The condition is evaluated for every snapshot, on the thread that takes it, and sees the snapshot before its alerts are filled
-    /// in. It should only look: how often it is called depends on how often the pages are read. If it panics, the panic
-    /// is caught and counted, and the rule does not fire.
+    /// The condition is evaluated for every snapshot, on the thread that takes it, and sees the
+    /// snapshot before its alerts are filled in. It should only look: how often it is called
+    /// depends on how often the pages are read. If it panics, the panic is caught and counted, and
+    /// the rule does not fire.
     pub fn new(
         name: impl Into<String>,
         severity: Severity,
@@ -255,8 +257,8 @@ impl Error for AlertRuleError {}
 
 /// The rules that fire on a snapshot, sorted by name.
 ///
-/// A rule sees the snapshot before its alerts are filled in: were there any, they are hidden from it. One that panics
-/// does not fire, and the others are not held up.
+/// A rule sees the snapshot before its alerts are filled in: were there any, they are hidden from
+/// it. One that panics does not fire, and the others are not held up.
 ///
 /// ```
 /// use parsec_telemetry::{evaluate_alerts, AlertRule, Severity, Snapshot};
@@ -292,7 +294,8 @@ pub(crate) fn evaluate(snapshot: &Snapshot, rules: &[AlertRule]) -> Evaluated {
         panics: 0,
     };
     for rule in rules {
-        // Unwind safe: the snapshot is only read, and what the condition itself holds is its owner's to keep whole.
+        // Unwind safe: the snapshot is only read, and what the condition itself holds is its
+        // owner's to keep whole.
         match catch_unwind(AssertUnwindSafe(|| (rule.condition)(seen))) {
             Ok(true) => evaluated.firing.push(rule.firing(snapshot.at)),
             Ok(false) => {}

@@ -1,8 +1,9 @@
 //! The cache, over the last hour.
 //!
-//! A cache knows how often it hit since it began. What an operator wants to know is how often it hit of late. So each
-//! reading of the cache's counters is kept for an hour, and what they were an hour ago is read off the two readings
-//! around that moment, as if they had grown evenly in between.
+//! A cache knows how often it hit since it began. What an operator wants to know is how often it
+//! hit of late. So each reading of the cache's counters is kept for an hour, and what they were an
+//! hour ago is read off the two readings around that moment, as if they had grown evenly in
+//! between.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -44,10 +45,11 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 
 /// Reports how a cache did in the last hour.
 ///
-/// `hit_rate_pct` and `evictions_last_hour` slide: they are what the cache's own counters gained in the 60 minutes
-/// before the snapshot. Until the source is an hour old they cover all that the counters say. A counter that falls belongs to a cache
-/// that was restarted, and counts from zero again. The window is as exact as the source is read often: between two
-/// readings, the counters are taken to have grown evenly.
+/// `hit_rate_pct` and `evictions_last_hour` slide: they are what the cache's own counters gained in
+/// the 60 minutes before the snapshot. Until the source is an hour old they cover all that the
+/// counters say. A counter that falls belongs to a cache that was restarted, and counts from zero
+/// again. The window is as exact as the source is read often: between two readings, the counters
+/// are taken to have grown evenly.
 ///
 /// ```
 /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
@@ -87,8 +89,8 @@ impl<C: CacheStatter> CacheSource<C> {
 
 impl<C: CacheStatter> Source for CacheSource<C> {
     fn cache(&self) -> Option<CacheStats> {
-        // Asked under the lock: two readings that overtook each other would look like a restart. If it panics, the
-        // readings are as they were.
+        // Asked under the lock: two readings that overtook each other would look like a restart. If
+        // it panics, the readings are as they were.
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         let counters = self.statter.stats();
         let gained = readings.last_hour(self.clock.read().reading, counters);
@@ -109,7 +111,8 @@ impl<C> fmt::Debug for CacheSource<C> {
 
 const HOUR: Nanos = WINDOW * Minute::NANOS;
 
-/// How far apart kept readings are at the least: an hour of them is then at most 242, however often the page is read.
+/// How far apart kept readings are at the least: an hour of them is then at most 242, however often
+/// the page is read.
 const APART: Nanos = 15 * Second::NANOS;
 
 /// What the counters have gained since the source was made.

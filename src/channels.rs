@@ -37,8 +37,8 @@ pub struct ChannelEntry<'a> {
 pub trait ChannelLister: Send + Sync {
     /// Shows every open channel once, in any order.
     ///
-    /// It is called for every snapshot. Nothing is copied but each pattern, once: a lister that holds a lock while it
-    /// visits holds it for a few nanoseconds a channel.
+    /// It is called for every snapshot. Nothing is copied but each pattern, once: a lister that
+    /// holds a lock while it visits holds it for a few nanoseconds a channel.
     fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>));
 }
 

@@ -1,13 +1,15 @@
 //! The clocks that counters count by.
 //!
-//! Reading the time costs more than counting does. So a count never reads it: it reads a number that somebody else
-//! advances. A [`CoarseClock`] has a thread, its ticker, that wakes at the turn of each second and publishes the
-//! second's number; everybody who reads a snapshot, and who needs the time exactly, publishes it too if he is first.
+//! Reading the time costs more than counting does. So a count never reads it: it reads a number
+//! that somebody else advances. A [`CoarseClock`] has a thread, its ticker, that wakes at the turn
+//! of each second and publishes the second's number; everybody who reads a snapshot, and who needs
+//! the time exactly, publishes it too if he is first.
 //!
 //! # Orderings
 //!
-//! All `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never lets it go back. A reader that began after
-//! an event was counted sees that event's tick or a later one, by coherence.
+//! All `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never lets it go back. A
+//! reader that began after an event was counted sees that event's tick or a later one, by
+//! coherence.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -22,11 +24,13 @@ use crate::time::{Minute, Nanos, Now, START, Second, Tick, Unit};
 
 /// A clock that counts whole seconds, and costs one load to read.
 ///
-/// Counters use [`CoarseClock::shared`] unless they are given another. Clones are the same clock. Its ticker, a thread
-/// named `parsec-ticker`, sleeps but for an instant a second and ends with the clock's last clone; dropping that clone does not wait for it.
+/// Counters use [`CoarseClock::shared`] unless they are given another. Clones are the same clock.
+/// Its ticker, a thread named `parsec-ticker`, sleeps but for an instant a second and ends with the
+/// clock's last clone; dropping that clone does not wait for it.
 ///
-/// If the system has no thread to give, or in a child process after `fork` (where the ticker does not exist), the clock
-/// still works: every snapshot that is taken advances it, and events are placed as exactly as snapshots are frequent.
+/// If the system has no thread to give, or in a child process after `fork` (where the ticker does
+/// not exist), the clock still works: every snapshot that is taken advances it, and events are
+/// placed as exactly as snapshots are frequent.
 ///
 /// ```
 /// use parsec_telemetry::{CoarseClock, EnvelopeCounters};
@@ -46,7 +50,8 @@ pub struct CoarseClock {
 impl CoarseClock {
     /// The clock of this process, started at first use and never stopped.
     ///
-    /// The first clock of a process calibrates the processor's cycle counter, which takes up to 0.2 seconds, once.
+    /// The first clock of a process calibrates the processor's cycle counter, which takes up to 0.2
+    /// seconds, once.
     #[must_use]
     pub fn shared() -> Self {
         static SHARED: OnceLock<CoarseClock> = OnceLock::new();
@@ -149,8 +154,8 @@ impl Ticks {
     }
 }
 
-/// The tick that counting threads read, on cache lines of its own: next to anything that is written more than once a
-/// second, each count would have to fetch it anew.
+/// The tick that counting threads read, on cache lines of its own: next to anything that is written
+/// more than once a second, each count would have to fetch it anew.
 struct PublishedTick<U> {
     word: CachePadded<Atomic<u64>>,
     unit: std::marker::PhantomData<U>,
@@ -169,10 +174,12 @@ impl<U: Unit> PublishedTick<U> {
         Tick::from_word(self.word.load(Relaxed))
     }
 
-    /// Raises the tick to that of a reading, unless somebody has raised it further; returns where it stands.
+    /// Raises the tick to that of a reading, unless somebody has raised it further; returns where
+    /// it stands.
     fn raise(&self, reading: Nanos) -> Tick<U> {
         let (seen, tick) = (self.get(), Tick::<U>::at(reading));
-        // Looked at first: the write would take the line from all who count, and it is needed once a second.
+        // Looked at first: the write would take the line from all who count, and it is needed once
+        // a second.
         if seen >= tick {
             return seen;
         }
@@ -180,7 +187,8 @@ impl<U: Unit> PublishedTick<U> {
     }
 }
 
-/// The thread that advances a clock. It holds the ticks, not the clock, and so does not keep itself alive.
+/// The thread that advances a clock. It holds the ticks, not the clock, and so does not keep itself
+/// alive.
 struct Ticker {
     thread: Thread,
     ended: Arc<AtomicBool>,
@@ -195,7 +203,8 @@ impl Ticker {
             .spawn({
                 let ended = Arc::clone(&ended);
                 move || {
-                    // Relaxed: `unpark` happens before the `park_timeout` that it ends, and the flag was set before it.
+                    // Relaxed: `unpark` happens before the `park_timeout` that it ends, and the
+                    // flag was set before it.
                     while !ended.load(Relaxed) {
                         let past_the_second = ticks.advance().reading % Second::NANOS;
                         // Woken too early, it finds the rest of the second left and sleeps on.

@@ -14,7 +14,8 @@ use crate::source::Source;
 use crate::sync::{Atomic, Relaxed};
 use crate::time::{Counted, Nanos, Second, Tick, Window, place};
 
-/// Aspects that have places of their own unless [`EnvelopeCountersBuilder::max_aspects`] says otherwise.
+/// Aspects that have places of their own unless [`EnvelopeCountersBuilder::max_aspects`] says
+/// otherwise.
 const MAX_ASPECTS: usize = 64;
 
 /// The most that can be asked for: half a mebibyte for each thread that counts.
@@ -22,8 +23,9 @@ const MOST_ASPECTS: usize = 65_536;
 
 /// Counts what is published.
 ///
-/// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy broker: it takes no lock,
-/// retries nothing and shares no cache line with another thread that counts.
+/// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy
+/// broker: it takes no lock, retries nothing and shares no cache line with another thread that
+/// counts.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -39,16 +41,18 @@ const MOST_ASPECTS: usize = 65_536;
 ///
 /// # Aspects
 ///
-/// An aspect is named once and then stays, from then on shown with its count. Names are expected to come from a small closed set. If they do not,
-/// memory and page stay bounded all the same: past 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects))
-/// an event counts under `__overflow__`, and so does one whose name is longer than 128 bytes. The empty name counts as
+/// An aspect is named once and then stays, from then on shown with its count. Names are expected to
+/// come from a small closed set. If they do not, memory and page stay bounded all the same: past 64
+/// aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) an event counts under
+/// `__overflow__`, and so does one whose name is longer than 128 bytes. The empty name counts as
 /// `unknown`.
 ///
 /// # Progress
 ///
-/// Counting is wait-free, with these exceptions: a name's first appearance takes a lock while it is copied; a thread's
-/// first count ever takes it a number, and where more than the slab's threads (twice the cores, and 16 at least) count
-/// at once, a thread's first count on this counter allocates its shard.
+/// Counting is wait-free, with these exceptions: a name's first appearance takes a lock while it is
+/// copied; a thread's first count ever takes it a number, and where more than the slab's threads
+/// (twice the cores, and 16 at least) count at once, a thread's first count on this counter
+/// allocates its shard.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
@@ -79,8 +83,8 @@ impl EnvelopeCounters {
 
     /// Counts an envelope published at some other time.
     ///
-    /// It is placed in the window by its age. One older than 60 seconds counts in the totals but not in the rate; one
-    /// from the future counts as published now.
+    /// It is placed in the window by its age. One older than 60 seconds counts in the totals but
+    /// not in the rate; one from the future counts as published now.
     pub fn observe_at(&self, at: SystemTime, aspect: &str) {
         self.counters
             .count_at(at, self.counters.names.intern(aspect));
@@ -97,8 +101,8 @@ impl EnvelopeCounters {
 
     /// The rate and the totals of this moment.
     ///
-    /// Every envelope counted before the call is in it and none is in it twice; one that is counted meanwhile may be in
-    /// or out. Threads that count are not held up.
+    /// Every envelope counted before the call is in it and none is in it twice; one that is counted
+    /// meanwhile may be in or out. Threads that count are not held up.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
         self.counters.snapshot()
@@ -150,8 +154,8 @@ impl EnvelopeCountersBuilder {
         self
     }
 
-    /// How many aspects get places of their own: 64 unless said otherwise, at most 65,536 (more is taken as that).
-    /// With 0, every event counts under `__overflow__`.
+    /// How many aspects get places of their own: 64 unless said otherwise, at most 65,536 (more is
+    /// taken as that). With 0, every event counts under `__overflow__`.
     ///
     /// Beyond 64, each costs 8 bytes for each thread that counts.
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
@@ -273,8 +277,8 @@ impl Counters {
 
 /// What one thread has counted.
 ///
-/// The first totals stand in the shard itself: finding one is then a comparison with a constant, where a slice of its
-/// own would cost two loads more. Few counters have more aspects than that.
+/// The first totals stand in the shard itself: finding one is then a comparison with a constant,
+/// where a slice of its own would cost two loads more. Few counters have more aspects than that.
 struct Shard {
     ring: Ring<Second>,
     totals: [Atomic<u64>; MAX_ASPECTS + 1],
@@ -307,7 +311,8 @@ impl Shard {
     #[inline]
     fn count_total(&self, id: usize) {
         let total = self.total(id);
-        // Relaxed, and no read-modify-write: only this thread writes it. It cannot overflow within 500 years.
+        // Relaxed, and no read-modify-write: only this thread writes it. It cannot overflow within
+        // 500 years.
         total.store(total.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -317,5 +322,58 @@ impl Shard {
         }
         // Relaxed: a total stands for itself.
         self.total(id).fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_utils::CachePadded;
+
+    #[test]
+    fn a_shard_is_as_large_as_the_design_page_says() {
+        assert_eq!(size_of::<CachePadded<Shard>>(), 1152);
+        assert!(Shard::new(MAX_ASPECTS).more_totals.is_empty());
+        assert_eq!(Shard::new(MAX_ASPECTS + 3).more_totals.len(), 3);
+        assert!(Shard::new(0).more_totals.is_empty());
+    }
+}
+
+#[cfg(all(test, parsec_loom))]
+mod loom {
+    use super::*;
+    use crate::clock::ManualClock;
+    use ::loom::model;
+    use ::loom::thread;
+
+    /// Law: the shared shard, where threads count that have no number, loses nothing: not a total, not a turn of a slot.
+    #[test]
+    fn two_threads_without_a_number() {
+        model(|| {
+            let counters = Arc::new(Counters::new(ManualClock::new().clock(), 1));
+            let shared = |counters: &Counters| {
+                let shard = counters
+                    .shards
+                    .iter()
+                    .last()
+                    .expect("there is a shared shard");
+                shard.count_shared(Some(counters.clock.second()), 1);
+            };
+            let other = thread::spawn({
+                let counters = Arc::clone(&counters);
+                move || shared(&counters)
+            });
+            shared(&counters);
+            other.join().unwrap();
+            let shard = counters
+                .shards
+                .iter()
+                .last()
+                .expect("there is a shared shard");
+            let now = counters.clock.read();
+            let window = Window::ending(now.reading, now.second, counters.made);
+            assert_eq!(shard.total(1).load(Relaxed), 2);
+            assert_eq!(shard.ring.counted_in(&window).whole, 2);
+        });
     }
 }

@@ -38,7 +38,8 @@ pub struct ChannelStats {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EnvelopeStats {
-    /// Envelopes a second over the last 60 seconds, or since the counter was made if that is less long ago.
+    /// Envelopes a second over the last 60 seconds, or since the counter was made if that is less
+    /// long ago.
     #[serde(serialize_with = "finite")]
     pub rate_per_second: f64,
     /// All envelopes since the counter was made, by aspect.
@@ -99,8 +100,8 @@ pub struct TokenStats {
     pub issued_last_hour: u64,
     /// Tokens revoked in the last 60 minutes.
     pub revoked_last_hour: u64,
-    /// Tokens issued and neither revoked nor expired since. Negative if more went than came: one of those is counted
-    /// in the wrong place.
+    /// Tokens issued and neither revoked nor expired since. Negative if more went than came: one of
+    /// those is counted in the wrong place.
     pub active_count: i64,
 }
 
@@ -115,7 +116,8 @@ pub struct TokenStats {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CacheStats {
-    /// Look-ups of the last hour that found what they looked for, in percent; 0 when there were none.
+    /// Look-ups of the last hour that found what they looked for, in percent; 0 when there were
+    /// none.
     #[serde(serialize_with = "finite")]
     pub hit_rate_pct: f64,
     /// Bytes held now.
@@ -129,7 +131,8 @@ pub struct CacheStats {
 
 /// Everything at one moment: what both pages show, and what alert rules look at.
 ///
-/// A section that no source reports holds its default, zeros. What the JSON page prints reads back to an equal value:
+/// A section that no source reports holds its default, zeros. What the JSON page prints reads back
+/// to an equal value:
 ///
 /// ```
 /// use parsec_telemetry::{Aggregator, EnvelopeCounters, Snapshot};
@@ -189,7 +192,8 @@ impl Snapshot {
     }
 }
 
-/// The snapshot of the Unix epoch in which nothing was reported: a base for `..Default::default()` in tests.
+/// The snapshot of the Unix epoch in which nothing was reported: a base for `..Default::default()`
+/// in tests.
 impl Default for Snapshot {
     fn default() -> Self {
         Self::empty(SystemTime::UNIX_EPOCH)

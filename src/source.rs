@@ -8,12 +8,13 @@ use crate::snapshot::{
 
 /// Something that knows some of the numbers.
 ///
-/// Each method reports a section of the [`Snapshot`](crate::Snapshot); `None`, which is what all of them say by
-/// themselves, means that it is not measured here. That is not the same as measuring zero: where several sources report
-/// a section, its averages are taken over those that do.
+/// Each method reports a section of the [`Snapshot`](crate::Snapshot); `None`, which is what all of
+/// them say by themselves, means that it is not measured here. That is not the same as measuring
+/// zero: where several sources report a section, its averages are taken over those that do.
 ///
-/// Every method is called once for each snapshot, on the thread that takes it. Keep it short: it should read numbers
-/// that are there, not go and fetch them. If it panics, the panic is caught and counted and the section is taken from the other sources.
+/// Every method is called once for each snapshot, on the thread that takes it. Keep it short: it
+/// should read numbers that are there, not go and fetch them. If it panics, the panic is caught and
+/// counted and the section is taken from the other sources.
 ///
 /// Your own takes a few lines:
 ///
@@ -75,7 +76,8 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Implements [`Source`] for a wrapper by asking what it wraps: six methods that must never fall out of step.
+/// Implements [`Source`] for a wrapper by asking what it wraps: six methods that must never fall
+/// out of step.
 macro_rules! delegate {
     ($wrapper:ty, $wrapped:ident => $target:expr) => {
         impl<S: Source + ?Sized> Source for $wrapper {

@@ -1,8 +1,9 @@
 //! Ticks, laps and windows: the arithmetic of time, with no clock in it.
 //!
-//! A [`Tick`] numbers the seconds (or the minutes) of a clock. A ring keeps one slot for each of the last 64 of them, so
-//! a tick is two things: which slot it falls into (its index, the tick modulo 64) and how often the ring has gone
-//! round before it (its lap). A tick is kept as the very word that its slot holds when nothing has been counted in it:
+//! A [`Tick`] numbers the seconds (or the minutes) of a clock. A ring keeps one slot for each of
+//! the last 64 of them, so a tick is two things: which slot it falls into (its index, the tick
+//! modulo 64) and how often the ring has gone round before it (its lap). A tick is kept as the very
+//! word that its slot holds when nothing has been counted in it:
 //!
 //! ```text
 //!  63                              COUNT_BITS              6 5     0
@@ -11,21 +12,26 @@
 //! └───────────────────────────────┴────────────────────────┴───────┘
 //! ```
 //!
-//! so that counting needs neither a division nor a branch: see [`Slot::counted`](crate::raw::slot::Slot::counted).
+//! so that counting needs neither a division nor a branch: see
+//! [`Slot::counted`](crate::raw::slot::Slot::counted).
 //!
-//! Readings are whole nanoseconds since a clock's zero ([`Nanos`]). A clock begins at [`START`], not at 0: an event
-//! from before the clock began, as late as a window allows, then still has a tick of its own.
+//! Readings are whole nanoseconds since a clock's zero ([`Nanos`]). A clock begins at [`START`],
+//! not at 0: an event from before the clock began, as late as a window allows, then still has a
+//! tick of its own.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// Slots in a ring: a power of two above [`WINDOW`], so that the index is a mask and a reader may lag three ticks.
-pub(crate) const SLOTS: usize = 64;
+/// Slots in a ring: a power of two above [`WINDOW`], so that the index is a mask and a reader may
+/// lag three ticks.
+///
+/// A model has the smallest ring that shows all of it: a reader may lag one tick.
+pub(crate) const SLOTS: usize = if cfg!(parsec_loom) { 4 } else { 64 };
 
 /// The ticks that a window covers: sixty seconds, or sixty minutes.
-pub(crate) const WINDOW: u64 = 60;
+pub(crate) const WINDOW: u64 = if cfg!(parsec_loom) { 2 } else { 60 };
 
 /// A reading of a clock: nanoseconds since its zero, good for 584 years.
 pub(crate) type Nanos = u64;
@@ -41,11 +47,13 @@ pub(crate) trait Unit: Copy + 'static {
     const COUNT_BITS: u32;
 }
 
-/// Slots of a second: 35 bits hold what a thread could count in one at 34 a nanosecond; 29 bits of laps last 1,089 years.
+/// Slots of a second: 35 bits hold what a thread could count in one at 34 a nanosecond; 29 bits of
+/// laps last 1,089 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Second;
 
-/// Slots of a minute: 40 bits hold what a thread could count in one at 18 a nanosecond; 24 bits of laps last 2,042 years.
+/// Slots of a minute: 40 bits hold what a thread could count in one at 18 a nanosecond; 24 bits of
+/// laps last 2,042 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Minute;
 
@@ -85,7 +93,8 @@ impl<U: Unit> Tick<U> {
         }
     }
 
-    /// The word that the tick's slot holds before anything is counted in it. Later ticks have greater words.
+    /// The word that the tick's slot holds before anything is counted in it. Later ticks have
+    /// greater words.
     #[inline]
     pub(crate) fn word(self) -> u64 {
         self.word
@@ -100,7 +109,8 @@ impl<U: Unit> Tick<U> {
         index
     }
 
-    /// What was counted in this tick, by what its slot holds: nothing, where the slot belongs to another lap.
+    /// What was counted in this tick, by what its slot holds: nothing, where the slot belongs to
+    /// another lap.
     pub(crate) fn counted_in(self, word: u64) -> u64 {
         match word.checked_sub(self.word) {
             Some(count) if count >> U::COUNT_BITS == 0 => count,
@@ -156,7 +166,8 @@ impl<U: Unit> fmt::Debug for Tick<U> {
     }
 }
 
-/// A moment, as every reader of a clock sees it: the reading, and the ticks that the counting threads use just then.
+/// A moment, as every reader of a clock sees it: the reading, and the ticks that the counting
+/// threads use just then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) reading: Nanos,
@@ -164,16 +175,19 @@ pub(crate) struct Now {
     pub(crate) minute: Tick<Minute>,
 }
 
-/// Where an event of a given age belongs in a ring whose newest tick is `newest`; `None` if it is older than the window.
+/// Where an event of a given age belongs in a ring whose newest tick is `newest`; `None` if it is
+/// older than the window.
 pub(crate) fn place<U: Unit>(reading: Nanos, newest: Tick<U>, age: Duration) -> Option<Tick<U>> {
     let age = u64::try_from(age.as_nanos())
         .ok()
         .filter(|&age| age <= WINDOW * U::NANOS)?;
-    // The ticker may be a little late, and no slot may run ahead of it: the owner would then go back.
+    // The ticker may be a little late, and no slot may run ahead of it: the owner would then go
+    // back.
     Some(Tick::at(reading.saturating_sub(age)).min(newest))
 }
 
-/// What a ring holds of a window: the slots that lie in it whole, and the one that straddles its far edge.
+/// What a ring holds of a window: the slots that lie in it whole, and the one that straddles its
+/// far edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) whole: u64,
@@ -198,27 +212,32 @@ impl Counted {
 ///  └───────────┴──────┴────────────┴─── ─ ─ ───┴────────────┴ ─ ─ ┘
 /// ```
 ///
-/// The straddling slot counts for the part of it that is inside, as if its events were spread evenly over the time in
-/// which it was being counted: its whole length, or what was left of it when the counter was made.
+/// The straddling slot counts for the part of it that is inside, as if its events were spread
+/// evenly over the time in which it was being counted: its whole length, or what was left of it
+/// when the counter was made.
 #[derive(Debug)]
 pub(crate) struct Window<U: Unit> {
     newest: Tick<U>,
-    /// Of the straddling slot, the nanoseconds that the window covers, and those that were counted in it.
+    /// Of the straddling slot, the nanoseconds that the window covers, and those that were counted
+    /// in it.
     inside: u64,
     live: u64,
-    /// How long there has been something to count: the window's length, or the counter's age, but a second at least.
+    /// How long there has been something to count: the window's length, or the counter's age, but a
+    /// second at least.
     span: u64,
 }
 
 impl<U: Unit> Window<U> {
-    /// The window of a counter made at `made`, seen at `reading`, while the threads that count use the tick `newest`.
+    /// The window of a counter made at `made`, seen at `reading`, while the threads that count use
+    /// the tick `newest`.
     pub(crate) fn ending(reading: Nanos, newest: Tick<U>, made: Nanos) -> Self {
         let age = reading.saturating_sub(made);
         let into_newest = reading.saturating_sub(newest.began()).min(U::NANOS);
         let straddling_ends = newest.earlier(WINDOW).began() + U::NANOS;
         let live = match straddling_ends.checked_sub(made) {
             Some(live) if live > 0 => live.min(U::NANOS),
-            // Made later than that: what is in the slot came late, and is taken to be spread over all of it.
+            // Made later than that: what is in the slot came late, and is taken to be spread over
+            // all of it.
             _ => U::NANOS,
         };
         Self {
@@ -242,7 +261,8 @@ impl<U: Unit> Window<U> {
         self.newest.earlier(WINDOW)
     }
 
-    /// How many events the window holds, in units of 1 / `live`. 128 bits hold any sum of 64-bit counts.
+    /// How many events the window holds, in units of 1 / `live`. 128 bits hold any sum of 64-bit
+    /// counts.
     fn scaled(&self, counted: Counted) -> u128 {
         let (live, inside) = (u128::from(self.live), u128::from(self.inside));
         u128::from(counted.whole) * live + u128::from(counted.straddling) * inside
@@ -256,7 +276,8 @@ impl<U: Unit> Window<U> {
 
     /// Events a second over the window, or over the counter's age where that is shorter.
     pub(crate) fn rate_per_second(&self, counted: Counted) -> f64 {
-        // Exact integers up to the one division, so that an even stream reads as its own rate and not as 99.999….
+        // Exact integers up to the one division, so that an even stream reads as its own rate and
+        // not as 99.999….
         let events = self
             .scaled(counted)
             .saturating_mul(u128::from(Second::NANOS));

@@ -2,9 +2,10 @@
 //!
 //! # Orderings
 //!
-//! A token must never be seen gone that has not been seen come. Whoever revokes a token knows that it was issued, so
-//! the issue happens before the revocation. A retirement is stored with `Release`, and a reader loads all retirements
-//! first, with `Acquire`: what it then loads of issues includes those of every token that it has seen retired.
+//! A token must never be seen gone that has not been seen come. Whoever revokes a token knows that
+//! it was issued, so the issue happens before the revocation. A retirement is stored with
+//! `Release`, and a reader loads all retirements first, with `Acquire`: what it then loads of
+//! issues includes those of every token that it has seen retired.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ use crate::time::{Counted, Minute, Nanos, Tick, Window, place};
 ///
 /// # Progress
 ///
-/// Counting is wait-free, with the exceptions of [`EnvelopeCounters`](crate::EnvelopeCounters#progress) that concern threads.
+/// Counting is wait-free, with the exceptions of
+/// [`EnvelopeCounters`](crate::EnvelopeCounters#progress) that concern threads.
 #[derive(Clone)]
 pub struct TokenCounters {
     counters: Arc<Counters>,
@@ -61,8 +63,8 @@ impl TokenCounters {
 
     /// Counts a token issued at some other time.
     ///
-    /// It is placed in the window by its age. One issued more than 60 minutes ago is active but not of the last hour;
-    /// one from the future counts as issued now.
+    /// It is placed in the window by its age. One issued more than 60 minutes ago is active but not
+    /// of the last hour; one from the future counts as issued now.
     pub fn issued_at(&self, at: SystemTime) {
         self.counters.count_at(at, Event::Issued);
     }
@@ -73,7 +75,8 @@ impl TokenCounters {
         self.counters.count(Event::Revoked);
     }
 
-    /// Counts a token revoked at some other time, placed as [`issued_at`](Self::issued_at) places it.
+    /// Counts a token revoked at some other time, placed as [`issued_at`](Self::issued_at) places
+    /// it.
     pub fn revoked_at(&self, at: SystemTime) {
         self.counters.count_at(at, Event::Revoked);
     }
@@ -86,8 +89,9 @@ impl TokenCounters {
 
     /// The numbers of this moment.
     ///
-    /// Every event counted before the call is in them and none is in them twice. A token is never seen gone that is
-    /// not seen come, so `active_count` is below zero only if more was retired than issued.
+    /// Every event counted before the call is in them and none is in them twice. A token is never
+    /// seen gone that is not seen come, so `active_count` is below zero only if more was retired
+    /// than issued.
     #[must_use]
     pub fn snapshot(&self) -> TokenStats {
         self.counters.snapshot()
@@ -307,8 +311,8 @@ impl Total {
 
     #[inline]
     fn count(&self) {
-        // Release: partner of the Acquire in `Counters::active`; an issue would not need it, and it costs nothing on
-        // x86. The load is Relaxed: only this thread writes the word.
+        // Release: partner of the Acquire in `Counters::active`; an issue would not need it, and it
+        // costs nothing on x86. The load is Relaxed: only this thread writes the word.
         self.0.store(self.0.load(Relaxed).wrapping_add(1), Release);
     }
 
@@ -318,5 +322,55 @@ impl Total {
 
     fn load(&self, ordering: Ordering) -> u64 {
         self.0.load(ordering)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_utils::CachePadded;
+
+    #[test]
+    fn a_shard_is_as_large_as_the_design_page_says() {
+        assert_eq!(size_of::<CachePadded<Shard>>(), 1152);
+    }
+}
+
+#[cfg(all(test, parsec_loom))]
+mod loom {
+    use super::*;
+    use crate::clock::ManualClock;
+    use ::loom::model;
+    use ::loom::sync::atomic::AtomicBool;
+    use ::loom::thread;
+
+    /// Law: a token is never seen gone that is not seen come, though one thread issues it and another revokes it.
+    #[test]
+    fn retired_before_issued() {
+        model(|| {
+            let tokens = TokenCounters::builder()
+                .clock(ManualClock::new().clock())
+                .build();
+            let issued = Arc::new(AtomicBool::new(false));
+            let issuer = thread::spawn({
+                let (tokens, issued) = (tokens.clone(), Arc::clone(&issued));
+                move || {
+                    tokens.issued();
+                    issued.store(true, Release);
+                }
+            });
+            let revoker = thread::spawn({
+                let (tokens, issued) = (tokens.clone(), Arc::clone(&issued));
+                move || {
+                    if issued.load(Acquire) {
+                        tokens.expired();
+                    }
+                }
+            });
+            let active = tokens.counters.active();
+            assert!((0..=1).contains(&active), "{active} active");
+            issuer.join().unwrap();
+            revoker.join().unwrap();
+        });
     }
 }

@@ -5,7 +5,8 @@ use crate::snapshot::Snapshot;
 pub(super) const CONTENT_TYPE: &str = "application/json";
 
 pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot) {
-    // A `Vec` takes every write, keys are strings and every float that reaches the serializer is finite.
+    // A `Vec` takes every write, keys are strings and every float that reaches the serializer is
+    // finite.
     serde_json::to_writer(&mut *page, snapshot).expect("a snapshot always has a JSON form");
     page.push(b'\n');
 }

@@ -36,7 +36,8 @@ impl Format {
 
     /// The page of a snapshot.
     ///
-    /// The Prometheus page shows every rule of `rules`, firing or not; a firing alert of the snapshot's is shown in any case.
+    /// The Prometheus page shows every rule of `rules`, firing or not; a firing alert of the
+    /// snapshot's is shown in any case.
     #[must_use]
     pub fn render(self, snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<u8> {
         let mut page = Vec::with_capacity(4096);

@@ -1,7 +1,7 @@
 //! The Prometheus text page, version 0.0.4.
 //!
-//! The names and their order are the wire contract's. Only bounded labels leave: `pattern`, `aspect`, `alert` and
-//! `severity`.
+//! The names and their order are the wire contract's. Only bounded labels leave: `pattern`,
+//! `aspect`, `alert` and `severity`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,7 +183,8 @@ impl Value for i64 {
     }
 }
 
-/// The shortest digits that read back to the same value, with an exponent where a plain number would be long.
+/// The shortest digits that read back to the same value, with an exponent where a plain number
+/// would be long.
 impl Value for f64 {
     fn write(self, page: &mut Vec<u8>) {
         let value = reported(self);

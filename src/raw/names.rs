@@ -1,7 +1,7 @@
 //! A fixed table from names to small dense numbers, found without a lock and without a copy.
 //!
-//! Names are few and stay for ever, and a look-up sits on every count by name. So a name is boiled down to one word,
-//! its tag, and the table is an open-addressed array of tags, at most half full:
+//! Names are few and stay for ever, and a look-up sits on every count by name. So a name is boiled
+//! down to one word, its tag, and the table is an open-addressed array of tags, at most half full:
 //!
 //! ```text
 //!   "data"  ─►  tag  ─►  ┌──────┬────┬──────┬────┬──────┬────┬─
@@ -9,21 +9,23 @@
 //!                 └────► └──────┴────┴──────┴────┴──────┴────┴─
 //! ```
 //!
-//! A name of up to eight bytes *is* its tag: equal tags are equal names, and nothing else has to be compared. A longer
-//! name's tag is a hash, in a range that no short name can reach, and the name itself is compared as well.
+//! A name of up to eight bytes *is* its tag: equal tags are equal names, and nothing else has to be
+//! compared. A longer name's tag is a hash, in a range that no short name can reach, and the name
+//! itself is compared as well.
 //!
 //! # Orderings
 //!
-//! A tag is stored last, with `Release`, and found with `Acquire`: whoever sees it sees the id and the name.
+//! A tag is stored last, with `Release`, and found with `Acquire`: whoever sees it sees the id and
+//! the name.
 //!
 //! # Progress
 //!
-//! Finding a name that is there is wait-free. A name's first appearance takes a lock, for as long as it takes to copy
-//! it; there can be no more of those than there are places.
+//! Finding a name that is there is wait-free. A name's first appearance takes a lock, for as long
+//! as it takes to copy it; there can be no more of those than there are places.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 
-use crate::sync::{Acquire, Atomic, Relaxed, Release};
+use crate::sync::{Acquire, Atomic, Mutex, Relaxed, Release};
 
 /// Counts for every name that has no place of its own.
 pub(crate) const OVERFLOW_NAME: &str = "__overflow__";
@@ -72,23 +74,40 @@ impl Names {
     }
 
     /// The number of a name, which gets one now if it has none and there is a place left.
+    ///
+    /// Nearly every name is short and stands where its search begins. That case is inlined into the
+    /// caller, and all others are not, so that they do not make it slower.
     #[inline]
     pub(crate) fn intern(&self, name: &str) -> usize {
-        match self.find(name) {
-            Some(id) => id,
-            None => self.add(name),
+        if let Some(tag) = Tag::whole(name) {
+            let entry = self.entry(tag.home());
+            // Acquire: as in `find`. The empty name's tag is that of a vacant entry, whose id is
+            // not a name's.
+            if entry.tag.load(Acquire) == tag.0 && tag != Tag::VACANT {
+                return entry.id.load(Relaxed);
+            }
         }
+        self.intern_elsewhere(name)
+    }
+
+    #[inline(never)]
+    fn intern_elsewhere(&self, name: &str) -> usize {
+        self.find(name).unwrap_or_else(|| self.add(name))
+    }
+
+    /// The entry at a place, counted round and round.
+    #[inline]
+    fn entry(&self, place: usize) -> &Entry {
+        &self.entries[place & (self.entries.len() - 1)]
     }
 
     /// The number of a name that has one.
-    #[inline]
     fn find(&self, name: &str) -> Option<usize> {
         let tag = Tag::of(name);
-        let mask = self.entries.len() - 1;
-        let mut at = tag.home();
+        let mut place = tag.home();
         // Ends: at least half of the entries are vacant.
         loop {
-            let entry = &self.entries[at & mask];
+            let entry = self.entry(place);
             // Acquire: partner of the Release in `add`, which makes the id and the name visible.
             match Tag(entry.tag.load(Acquire)) {
                 Tag::VACANT => return None,
@@ -100,7 +119,7 @@ impl Names {
                 }
                 _ => {}
             }
-            at += 1;
+            place += 1;
         }
     }
 
@@ -113,29 +132,29 @@ impl Names {
         if name.len() > LONGEST {
             return OVERFLOW;
         }
-        // Acquire: partner of the Release below. Once the table is full no name comes to it any more, so the lock is
-        // spared; but this name may have been the last one to find a place.
+        // Acquire: partner of the Release below. Once the table is full no name comes to it any
+        // more, so the lock is spared; but this name may have been the last one to find a place.
         if self.taken.load(Acquire) == self.by_id.len() {
             return self.find(name).unwrap_or(OVERFLOW);
         }
-        // Nothing under this lock can panic half-way: what it guards is whole even if a holder died.
+        // Nothing under this lock can panic half-way: what it guards is whole even if a holder
+        // died.
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = self.find(name) {
             return id;
         }
         let id = self.taken.load(Relaxed);
-        let Some(place) = self.by_id.get(id) else {
+        let Some(cell) = self.by_id.get(id) else {
             return OVERFLOW;
         };
-        place.get_or_init(|| name.into());
+        cell.get_or_init(|| name.into());
         let tag = Tag::of(name);
-        let mask = self.entries.len() - 1;
-        let mut at = tag.home();
+        let mut place = tag.home();
         // Relaxed: only the holder of the lock writes tags.
-        while self.entries[at & mask].tag.load(Relaxed) != Tag::VACANT.0 {
-            at += 1;
+        while self.entry(place).tag.load(Relaxed) != Tag::VACANT.0 {
+            place += 1;
         }
-        let entry = &self.entries[at & mask];
+        let entry = self.entry(place);
         entry.id.store(id, Relaxed);
         entry.tag.store(tag.0, Release);
         self.taken.store(id + 1, Release);
@@ -168,25 +187,31 @@ impl Tag {
     /// The longest name, in bytes, whose tag says all that it says.
     const WHOLE: usize = 8;
 
-    /// The bytes of a short name, complemented and padded with zeros: no byte of a `str` is 0xff, so no byte of the
-    /// complement is zero, and the padding cannot be taken for a part of the name.
-    #[inline]
     fn of(name: &str) -> Self {
+        Self::whole(name).unwrap_or_else(|| Self::hashed(name.as_bytes()))
+    }
+
+    /// The bytes of a short name, complemented and padded with zeros: no byte of a `str` is 0xff,
+    /// so no byte of the complement is zero, and the padding cannot be taken for a part of the
+    /// name.
+    #[inline]
+    fn whole(name: &str) -> Option<Self> {
         let bytes = name.as_bytes();
-        match bytes.len() {
-            0 => Self::VACANT,
+        let word = match bytes.len() {
+            // The first four and the last four, which overlap and agree where they do.
+            len @ 4..=Self::WHOLE => {
+                let (first, last) = (half(bytes, 0), half(bytes, len - 4));
+                u64::from(!first) | (u64::from(!last) << (8 * (len - 4)))
+            }
             // First, middle and last byte: between them they are every byte of up to three.
             len @ 1..=3 => {
                 let byte = |at: usize| u64::from(!bytes[at]) << (8 * at);
-                Self(byte(0) | byte(len / 2) | byte(len - 1))
+                byte(0) | byte(len / 2) | byte(len - 1)
             }
-            // The first four and the last four, which overlap and agree where they do.
-            len @ 4..=8 => {
-                let (first, last) = (half(bytes, 0), half(bytes, len - 4));
-                Self(u64::from(!first) | u64::from(!last) << (8 * (len - 4)))
-            }
-            _ => Self::hashed(bytes),
-        }
+            0 => Self::VACANT.0,
+            _ => return None,
+        };
+        Some(Self(word))
     }
 
     /// A hash of a long name, under a first byte that no `str` begins with.
@@ -209,7 +234,8 @@ impl Tag {
     /// Where in the table the search begins, before the mask.
     #[inline]
     fn home(self) -> usize {
-        // The table has far fewer entries than 2^32: the upper half, where multiplication mixes best, is enough.
+        // The table has far fewer entries than 2^32: the upper half, where multiplication mixes
+        // best, is enough.
         (self.0.wrapping_mul(SPREAD) >> 32) as usize
     }
 }
@@ -289,5 +315,69 @@ mod tests {
                 .all(|tag| !tags.contains(&tag) && tag & 0xff == 1)
         );
         assert_eq!(long.collect::<HashSet<_>>().len(), 191);
+    }
+}
+
+#[cfg(all(test, parsec_loom))]
+mod loom {
+    use super::*;
+    use ::loom::model;
+    use ::loom::sync::Arc;
+    use ::loom::thread;
+
+    /// Two threads that each intern a name, and what they got.
+    fn both(places: usize, names: [&'static str; 2]) -> [usize; 2] {
+        let table = Arc::new(Names::new(places));
+        let other = thread::spawn({
+            let table = Arc::clone(&table);
+            move || table.intern(names[1])
+        });
+        let ids = [table.intern(names[0]), other.join().unwrap()];
+        // Whatever they got stays theirs.
+        assert_eq!([table.intern(names[0]), table.intern(names[1])], ids);
+        ids
+    }
+
+    /// Law: one name has one number, whoever is first.
+    #[test]
+    fn two_threads_intern_the_same_name() {
+        model(|| assert_eq!(both(2, ["data", "data"]), [1, 1]));
+        model(|| assert_eq!(both(2, ["a longer name"; 2]), [1, 1]));
+    }
+
+    /// Law: two names have two numbers.
+    #[test]
+    fn two_threads_intern_different_names() {
+        model(|| {
+            let mut ids = both(2, ["data", "cursor"]);
+            ids.sort_unstable();
+            assert_eq!(ids, [1, 2]);
+        });
+    }
+
+    /// Law: the last free place goes to one name, and the other overflows.
+    #[test]
+    fn two_threads_intern_the_last_name() {
+        model(|| {
+            let mut ids = both(1, ["data", "cursor"]);
+            ids.sort_unstable();
+            assert_eq!(ids, [OVERFLOW, 1]);
+        });
+    }
+
+    /// Law: a name that had the last place before is never taken for one too many.
+    #[test]
+    fn a_name_is_found_while_the_table_fills() {
+        model(|| {
+            let table = Arc::new(Names::new(2));
+            let first = table.intern("data");
+            let other = thread::spawn({
+                let table = Arc::clone(&table);
+                move || table.intern("cursor")
+            });
+            assert_eq!(table.intern("data"), first);
+            assert_ne!(table.intern("cursor"), OVERFLOW);
+            other.join().unwrap();
+        });
     }
 }

@@ -9,11 +9,12 @@
 //!                                                ▼ one shard a cell, when its thread first counts
 //! ```
 //!
-//! The slab is why counting is fast: a bounds check and a multiplication find the shard, and no pointer has to be
-//! followed but the slab's own. Each shard begins on cache lines of its own.
+//! The slab is why counting is fast: a bounds check and a multiplication find the shard, and no
+//! pointer has to be followed but the slab's own. Each shard begins on cache lines of its own.
 //!
-//! A shard outlives its thread: the number goes to the next new thread, and the shard with what it holds goes along.
-//! So there are never more shards than the slab, or than there were threads counting at once.
+//! A shard outlives its thread: the number goes to the next new thread, and the shard with what it
+//! holds goes along. So there are never more shards than the slab, or than there were threads
+//! counting at once.
 
 use std::iter;
 use std::sync::OnceLock;
@@ -26,10 +27,20 @@ use crate::raw::thread;
 type Cell<S> = OnceLock<Box<CachePadded<S>>>;
 
 /// Shards in the slab, at the least: few machines count on more threads than this at once.
-const SLAB: usize = 16;
+const SLAB: usize = if cfg!(parsec_loom) { 1 } else { 16 };
 
 /// Runs of later cells, each as long as all that went before: enough for [`thread::MOST`] numbers.
 const RUNS: usize = (thread::MOST / SLAB).ilog2() as usize;
+
+/// How many shards a machine with so many cores has in the slab: a power of two.
+const fn slab_of(cores: usize) -> usize {
+    let twice = (2 * cores).next_power_of_two();
+    match twice {
+        _ if cfg!(parsec_loom) || twice < SLAB => SLAB,
+        _ if twice > thread::MOST => thread::MOST,
+        _ => twice,
+    }
+}
 
 /// A shard, by how this thread may write it.
 pub(crate) enum Place<'a, S> {
@@ -49,8 +60,7 @@ pub(crate) struct Shards<S> {
 impl<S> Shards<S> {
     /// The slab at once, the others by `make` when they are needed.
     pub(crate) fn new(make: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
-        let slab = (2 * cores).clamp(SLAB, thread::MOST).next_power_of_two();
+        let slab = slab_of(available_parallelism().map_or(1, usize::from));
         Self {
             slab: iter::repeat_with(|| CachePadded::new(make()))
                 .take(slab)
@@ -106,6 +116,14 @@ mod tests {
     use std::thread;
 
     #[test]
+    fn the_slab_grows_with_the_cores() {
+        assert_eq!(
+            [1, 2, 8, 9, 96, 1 << 20].map(slab_of),
+            [16, 16, 16, 32, 256, 16_384]
+        );
+    }
+
+    #[test]
     fn many_threads_at_once_find_a_shard_each_and_later_ones_find_them_again() {
         let shards = Arc::new(Shards::new(|| AtomicUsize::new(0)));
         for round in 1..=3 {
@@ -125,5 +143,65 @@ mod tests {
             let counts: Vec<_> = shards.iter().map(|shard| shard.load(SeqCst)).collect();
             assert_eq!(counts.iter().sum::<usize>(), threads * round);
         }
+    }
+}
+
+#[cfg(all(test, parsec_loom))]
+mod loom {
+    use super::*;
+    use crate::sync::{Atomic, Relaxed};
+    use ::loom::model;
+    use ::loom::thread;
+    use std::sync::Arc;
+
+    /// Counts by plain loads and stores, as an owner does.
+    fn count(shards: &Shards<Atomic<u64>>) {
+        let Place::Own(total) = shards.find() else {
+            panic!("there are numbers left")
+        };
+        total.store(total.load(Relaxed) + 1, Relaxed);
+    }
+
+    fn sum(shards: &Shards<Atomic<u64>>) -> u64 {
+        shards.iter().map(|total| total.load(Relaxed)).sum()
+    }
+
+    /// Law: two threads that count and one that reads: never less than before, never more than after.
+    #[test]
+    fn two_writers_and_a_reader() {
+        model(|| {
+            let shards = Arc::new(Shards::new(|| Atomic::new(0)));
+            let writers = [(); 2].map(|()| {
+                let shards = Arc::clone(&shards);
+                thread::spawn(move || count(&shards))
+            });
+            assert!(sum(&shards) <= 2);
+            writers
+                .into_iter()
+                .for_each(|writer| writer.join().unwrap());
+            assert_eq!(sum(&shards), 2);
+        });
+    }
+
+    /// Law: a shard goes from an ended thread to a new one with all that it holds.
+    #[test]
+    fn a_shard_is_handed_on() {
+        model(|| {
+            let shards = Arc::new(Shards::new(|| Atomic::new(0)));
+            let first = thread::spawn({
+                let shards = Arc::clone(&shards);
+                move || count(&shards)
+            });
+            let second = thread::spawn({
+                let shards = Arc::clone(&shards);
+                move || {
+                    count(&shards);
+                    count(&shards);
+                }
+            });
+            first.join().unwrap();
+            second.join().unwrap();
+            assert_eq!(sum(&shards), 3);
+        });
     }
 }

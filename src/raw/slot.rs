@@ -1,6 +1,7 @@
 //! One word that holds a lap and a count: the smallest thing that can be counted in.
 //!
-//! A slot is turned over by counting in it. Its word begins as its tick's (see [`time`](crate::time)), and every event adds one:
+//! A slot is turned over by counting in it. Its word begins as its tick's (see
+//! [`time`](crate::time)), and every event adds one:
 //!
 //! ```text
 //!                    lap 7, 3 events          lap 7, 4 events         lap 8, 1 event
@@ -9,16 +10,17 @@
 //!                  └───────┴───────┘        └───────┴───────┘       └───────┴───────┘
 //! ```
 //!
-//! A word of an earlier lap is less than the tick and gives way to it; a word of this lap is not, and is counted on.
-//! Because lap and count change in one word, no reader can ever see the one without the other.
+//! A word of an earlier lap is less than the tick and gives way to it; a word of this lap is not,
+//! and is counted on. Because lap and count change in one word, no reader can ever see the one
+//! without the other.
 
-use bytemuck::NoUninit;
+use bytemuck::{Pod, Zeroable};
 
 use crate::sync::Atomic;
 use crate::time::{Tick, Unit};
 
 /// A slot's word: its tick's word plus the events counted in that tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, NoUninit)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Slot(u64);
 
@@ -30,7 +32,8 @@ const _: () = assert!(
 impl Slot {
     /// The slot with one more event in `tick`.
     ///
-    /// The count cannot run into the lap: its bits hold more than a thread can count in a tick (see [`Unit`]).
+    /// The count cannot run into the lap: its bits hold more than a thread can count in a tick (see
+    /// [`Unit`]).
     #[inline]
     pub(crate) fn counted<U: Unit>(self, tick: Tick<U>) -> Self {
         Self(self.0.max(tick.word()) + 1)

@@ -1,51 +1,69 @@
 //! A small dense number for each thread that counts, given back when the thread ends.
 //!
-//! The number is what finds a thread's shard, so reading it is one load from a thread-local without a destructor. The
-//! destructor that gives it back stands in a second thread-local, which the hot path never touches: one with a
-//! destructor would have to be asked on every read whether it is still alive.
+//! The number is what finds a thread's shard, so reading it is one load from a thread-local without
+//! a destructor. The destructor that gives it back stands in a second thread-local, which the hot
+//! path never touches: one with a destructor would have to be asked on every read whether it is
+//! still alive.
 //!
-//! Once the number is back, the thread may still run destructors that count. It then reads [`NONE_LEFT`], as does a
-//! thread that found every number taken, and shares a shard with others of its kind.
+//! Once the number is back, the thread may still run destructors that count. It then reads
+//! [`NONE_LEFT`], as does a thread that found every number taken, and shares a shard with others of
+//! its kind.
 //!
 //! # Orderings
 //!
-//! A number handed from an ended thread to a new one carries the shards that it stands for. Giving it back is a
-//! `Release`, taking it an `Acquire` on the same bit's word: all that the old owner stored is there before the new
-//! owner's first load.
+//! A number handed from an ended thread to a new one carries the shards that it stands for. Giving
+//! it back is a `Release`, taking it an `Acquire` on the same bit's word: all that the old owner
+//! stored is there before the new owner's first load.
 
 use std::cell::Cell;
 
 use crate::sync::{Acquire, Atomic, Relaxed, Release};
 
-/// The most threads that can hold a number at once. Those beyond them count on the shared shard: slower, never lost.
-pub(crate) const MOST: usize = 16_384;
+/// The most threads that can hold a number at once. Those beyond them count on the shared shard:
+/// slower, never lost.
+pub(crate) const MOST: usize = if cfg!(parsec_loom) { BITS } else { 16_384 };
 
-/// Read by a thread that has not asked for a number yet. Greater than any number, like [`NONE_LEFT`].
+/// Read by a thread that has not asked for a number yet. Greater than any number, like
+/// [`NONE_LEFT`].
 const UNASKED: usize = usize::MAX;
 
 /// Read by a thread that has no number and will get none.
 const NONE_LEFT: usize = usize::MAX - 1;
 
+#[cfg(not(parsec_loom))]
 static NUMBERS: Numbers<{ MOST / BITS }> = Numbers::new();
 
+#[cfg(parsec_loom)]
+::loom::lazy_static! {
+    // Leaked: loom drops its statics before the thread-locals of joined threads, which give numbers back.
+    static ref NUMBERS: &'static Numbers<{ MOST / BITS }> = Box::leak(Box::new(Numbers::new()));
+}
+
+#[cfg(not(parsec_loom))]
 thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(UNASKED) };
+    static HELD: Held = Held::take();
+}
+
+#[cfg(parsec_loom)]
+::loom::thread_local! {
+    static NUMBER: Cell<usize> = Cell::new(UNASKED);
     static HELD: Held = Held::take();
 }
 
 /// This thread's number, or one above [`MOST`] if it has none: then [`ask`].
 #[inline]
 pub(crate) fn number() -> usize {
-    NUMBER.get()
+    NUMBER.with(Cell::get)
 }
 
 /// This thread's number, taken now if it has none yet; `None` if it can have none.
 pub(crate) fn ask() -> Option<usize> {
-    if NUMBER.get() == UNASKED {
+    if number() == UNASKED {
         // Fails only when the destructor has run already, and that has left `NONE_LEFT` behind.
-        let _ = HELD.try_with(|held| NUMBER.set(held.0.unwrap_or(NONE_LEFT)));
+        let _ = HELD.try_with(|held| NUMBER.with(|number| number.set(held.0.unwrap_or(NONE_LEFT))));
     }
-    Some(NUMBER.get()).filter(|&number| number < MOST)
+    Some(number()).filter(|&number| number < MOST)
 }
 
 /// Gives the number back when the thread ends.
@@ -59,8 +77,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // First the sentinel, then the number: another thread may own the shard from the next line on.
-        NUMBER.set(NONE_LEFT);
+        // First the sentinel, then the number: another thread may own the shard from the next line
+        // on.
+        // (A model's thread-locals may be gone by then; none of its threads counts after this.)
+        let _ = NUMBER.try_with(|number| number.set(NONE_LEFT));
         if let Some(number) = self.0 {
             NUMBERS.give_back(number);
         }
@@ -75,16 +95,25 @@ struct Numbers<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Numbers<WORDS> {
+    #[cfg(not(parsec_loom))]
     const fn new() -> Self {
         Self {
             taken: [const { Atomic::new(0) }; WORDS],
         }
     }
 
+    #[cfg(parsec_loom)]
+    fn new() -> Self {
+        Self {
+            taken: std::array::from_fn(|_| Atomic::new(0)),
+        }
+    }
+
     /// The lowest free number. Wait-free: it looks at each bit at most once.
     fn take(&self) -> Option<usize> {
         for (at, word) in self.taken.iter().enumerate() {
-            // Relaxed: a hint of where to try. A stale one costs a failed try, or passes over a number freed just now.
+            // Relaxed: a hint of where to try. A stale one costs a failed try, or passes over a
+            // number freed just now.
             let mut free = !word.load(Relaxed);
             while free != 0 {
                 let bit = free & free.wrapping_neg();
@@ -133,6 +162,54 @@ mod tests {
                 .join()
                 .expect("no panic");
             assert_ne!(other, mine);
+        });
+    }
+}
+
+#[cfg(all(test, parsec_loom))]
+mod loom {
+    use super::*;
+    use ::loom::model;
+    use ::loom::sync::Arc;
+    use ::loom::thread;
+
+    /// Law: no two threads hold one number, and the lowest are taken first.
+    #[test]
+    fn two_threads_take_a_number() {
+        model(|| {
+            let numbers = Arc::new(Numbers::<1>::new());
+            let other = thread::spawn({
+                let numbers = Arc::clone(&numbers);
+                move || numbers.take()
+            });
+            let mut taken = [numbers.take(), other.join().unwrap()];
+            taken.sort_unstable();
+            assert_eq!(taken, [Some(0), Some(1)]);
+        });
+    }
+
+    /// Law: who takes over a number finds all that its last holder stored, by plain loads.
+    #[test]
+    fn a_number_is_handed_on() {
+        model(|| {
+            let numbers = Arc::new(Numbers::<1>::new());
+            let totals = Arc::new([Atomic::<u64>::new(0), Atomic::<u64>::new(0)]);
+            let count = |numbers: &Numbers<1>, totals: &[Atomic<u64>; 2]| {
+                let number = numbers.take().expect("64 are free");
+                let total = &totals[number];
+                total.store(total.load(Relaxed) + 1, Relaxed);
+                numbers.give_back(number);
+            };
+            let other = thread::spawn({
+                let (numbers, totals) = (Arc::clone(&numbers), Arc::clone(&totals));
+                move || count(&numbers, &totals)
+            });
+            count(&numbers, &totals);
+            other.join().unwrap();
+            assert_eq!(
+                totals.iter().map(|total| total.load(Relaxed)).sum::<u64>(),
+                2
+            );
         });
     }
 }

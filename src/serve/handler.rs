@@ -15,8 +15,9 @@ use crate::serve::reply;
 
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
-/// It answers GET with the page, HEAD with the page's headers, and every other method with 405. It looks at no path: mount it
-/// at any. Each request takes a snapshot of its own, on the thread that calls it.
+/// It answers GET with the page, HEAD with the page's headers, and every other method with 405. It
+/// looks at no path: mount it at any. Each request takes a snapshot of its own, on the thread that
+/// calls it.
 ///
 /// With axum, which takes tower services:
 ///

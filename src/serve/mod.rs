@@ -1,4 +1,5 @@
-//! The pages over HTTP: from a request to a response as a function, then the loop that accepts connections.
+//! The pages over HTTP: from a request to a response as a function, then the loop that accepts
+//! connections.
 
 mod handler;
 mod reply;

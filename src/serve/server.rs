@@ -33,11 +33,13 @@ const PAGES: [(&str, &str); 4] = [
     (HEALTH, "says ok while the server answers"),
 ];
 
-/// Serves the pages of an aggregator until `shutdown` is ready, with the defaults of [`Server::builder`].
+/// Serves the pages of an aggregator until `shutdown` is ready, with the defaults of
+/// [`Server::builder`].
 ///
 /// # Errors
 ///
-/// None of a connection's: those end that connection. It fails only if the listener itself is unusable.
+/// None of a connection's: those end that connection. It fails only if the listener itself is
+/// unusable.
 ///
 /// ```no_run
 /// use parsec_telemetry::{Aggregator, EnvelopeCounters};
@@ -75,14 +77,16 @@ struct Limits {
 }
 
 impl ServerBuilder {
-    /// How long a client may take to send a request's headers: 5 seconds unless said otherwise. A connection that has
-    /// not sent them by then is closed, and so is one that stays idle for as long between requests.
+    /// How long a client may take to send a request's headers: 5 seconds unless said otherwise. A
+    /// connection that has not sent them by then is closed, and so is one that stays idle for as
+    /// long between requests.
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
         self
     }
 
-    /// How long requests in flight may take to finish once the server is to end: 5 seconds unless said otherwise.
+    /// How long requests in flight may take to finish once the server is to end: 5 seconds unless
+    /// said otherwise.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.limits.drain_timeout = timeout;
         self
@@ -100,8 +104,8 @@ impl ServerBuilder {
     }
 }
 
-/// The pages of an [`Aggregator`], each at its usual path: `/parsec/metrics`, `/parsec/telemetry/metrics`, `/healthz`,
-/// and an index at `/`.
+/// The pages of an [`Aggregator`], each at its usual path: `/parsec/metrics`,
+/// `/parsec/telemetry/metrics`, `/healthz`, and an index at `/`.
 #[derive(Clone, Debug)]
 pub struct Server {
     json: Handler,
@@ -142,12 +146,13 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` is ready. Then no connection is accepted any more, requests in flight are finished, and
-    /// what is not done when the drain timeout ends is dropped.
+    /// Serves until `shutdown` is ready. Then no connection is accepted any more, requests in
+    /// flight are finished, and what is not done when the drain timeout ends is dropped.
     ///
     /// # Errors
     ///
-    /// None of a connection's: those end that connection. It fails only if the listener itself is unusable.
+    /// None of a connection's: those end that connection. It fails only if the listener itself is
+    /// unusable.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future) -> io::Result<()> {
         let graceful = GracefulShutdown::new();
         // Dropped with this future, and what is open with it.
