@@ -1,11 +1,11 @@
 //! Many sources, one snapshot.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::alerts::{AlertRule, AlertRuleError, evaluate, validate_alert_rules};
+use crate::caught::caught;
 use crate::clock::CoarseClock;
 use crate::encode::Format;
 use crate::snapshot::{
@@ -189,9 +189,7 @@ impl Aggregator {
     /// What the sources say of a section: those that report it, and do not panic.
     fn ask<T>(&self, section: impl Fn(&dyn Source) -> Option<T>) -> Vec<T> {
         let ask = |source: &Arc<dyn Source>| {
-            // Unwind safe: nothing of ours is changed while the source is asked; its own state is
-            // its own to keep whole.
-            catch_unwind(AssertUnwindSafe(|| section(&**source))).unwrap_or_else(|_| {
+            caught(|| section(&**source)).unwrap_or_else(|| {
                 self.panics.sources.fetch_add(1, Relaxed);
                 None
             })

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::caught::caught;
 use crate::snapshot::{Snapshot, rfc3339};
 
 /// How urgent an alert is, from what can wait to what cannot.
@@ -294,12 +294,10 @@ pub(crate) fn evaluate(snapshot: &Snapshot, rules: &[AlertRule]) -> Evaluated {
         panics: 0,
     };
     for rule in rules {
-        // Unwind safe: the snapshot is only read, and what the condition itself holds is its
-        // owner's to keep whole.
-        match catch_unwind(AssertUnwindSafe(|| (rule.condition)(seen))) {
-            Ok(true) => evaluated.firing.push(rule.firing(snapshot.at)),
-            Ok(false) => {}
-            Err(_) => evaluated.panics += 1,
+        match caught(|| (rule.condition)(seen)) {
+            Some(true) => evaluated.firing.push(rule.firing(snapshot.at)),
+            Some(false) => {}
+            None => evaluated.panics += 1,
         }
     }
     evaluated.firing.sort_by(|a, b| a.name.cmp(&b.name));

@@ -111,8 +111,8 @@ impl<C> fmt::Debug for CacheSource<C> {
 
 const HOUR: Nanos = WINDOW * Minute::NANOS;
 
-/// How far apart kept readings are at the least: an hour of them is then at most 242, however often
-/// the page is read.
+/// Between the newest reading and the one before its predecessor there is this at the least: an
+/// hour of readings is then at most 482, however often the page is read.
 const APART: Nanos = 15 * Second::NANOS;
 
 /// What the counters have gained since the source was made.
@@ -167,25 +167,26 @@ impl Reading {
 
 /// The readings of the last hour, and the one before.
 struct Readings {
-    /// Oldest first, never empty.
+    /// Oldest first, and the newest always among them.
     kept: VecDeque<Reading>,
-    /// What the counters said last, and what they had gained by then.
+    /// What the cache's counters said at the newest.
     counters: Gains,
-    gains: Gains,
 }
 
 impl Readings {
     /// The beginning: nothing gained yet. What the counters already say then counts as gained now.
     fn beginning(at: Nanos) -> Self {
-        let gains = Gains::default();
+        let counters = Gains::default();
         Self {
-            kept: VecDeque::from([Reading { at, gains }]),
-            counters: gains,
-            gains,
+            kept: VecDeque::from([Reading {
+                at,
+                gains: counters,
+            }]),
+            counters,
         }
     }
 
-    /// What the counters have gained in the hour before `now`, of which they say `counters`.
+    /// What the counters have gained in the hour before `now`, at which they say `counters`.
     fn last_hour(&mut self, now: Nanos, counters: CacheCounters) -> Gains {
         let CacheCounters {
             hits,
@@ -193,35 +194,48 @@ impl Readings {
             evictions,
             ..
         } = counters;
-        let counters = Gains {
+        let gains = self.gains_with(Gains {
             hits,
             misses,
             evictions,
-        };
-        // A counter that fell began again at zero: all that it says is new.
-        let gained = counters.combine(self.counters, |now, before| {
-            now.checked_sub(before).unwrap_or(now)
         });
-        self.counters = counters;
-        self.gains = self.gains.combine(gained, u64::saturating_add);
-        let reading = Reading {
-            at: now,
-            gains: self.gains,
-        };
+        self.keep(Reading { at: now, gains });
 
         let edge = now.saturating_sub(HOUR);
         while self.kept.get(1).is_some_and(|second| second.at <= edge) {
             self.kept.pop_front();
         }
-        let before = self.kept[0].towards(self.kept.get(1).copied().unwrap_or(reading), edge);
-        if self
+        let before = match (self.kept.front(), self.kept.get(1)) {
+            (Some(first), Some(second)) => first.towards(*second, edge),
+            // The newest itself is an hour old.
+            _ => gains,
+        };
+        gains.combine(before, u64::saturating_sub)
+    }
+
+    /// The gains up to the moment at which the cache's counters say `counters`.
+    fn gains_with(&mut self, counters: Gains) -> Gains {
+        let before = std::mem::replace(&mut self.counters, counters);
+        // One that fell shows that the cache began again, and with it every counter, also one that
+        // has passed its old value by now.
+        let restarted = counters.hits < before.hits
+            || counters.misses < before.misses
+            || counters.evictions < before.evictions;
+        let before = if restarted { Gains::default() } else { before };
+        let gained = counters.combine(before, u64::saturating_sub);
+        let gains = self
             .kept
             .back()
-            .is_none_or(|last| now.saturating_sub(last.at) >= APART)
-        {
-            self.kept.push_back(reading);
+            .map_or_else(Gains::default, |newest| newest.gains);
+        gains.combine(gained, u64::saturating_add)
+    }
+
+    fn keep(&mut self, reading: Reading) {
+        let before_newest = self.kept.len().checked_sub(2).map(|at| self.kept[at].at);
+        if before_newest.is_some_and(|at| reading.at.saturating_sub(at) < APART) {
+            self.kept.pop_back();
         }
-        self.gains.combine(before, u64::saturating_sub)
+        self.kept.push_back(reading);
     }
 }
 
@@ -234,7 +248,7 @@ mod tests {
         let mut readings = Readings::beginning(0);
         for quarter_second in 0..4 * 3 * 3600 {
             readings.last_hour(quarter_second * Second::NANOS / 4, CacheCounters::default());
-            assert!(readings.kept.len() <= 242, "{}", readings.kept.len());
+            assert!(readings.kept.len() <= 482, "{}", readings.kept.len());
         }
     }
 

@@ -346,7 +346,8 @@ mod loom {
     use ::loom::model;
     use ::loom::thread;
 
-    /// Law: the shared shard, where threads count that have no number, loses nothing: not a total, not a turn of a slot.
+    /// Law: the shared shard, where threads count that have no number, loses nothing: not a total,
+    /// not a turn of a slot.
     #[test]
     fn two_threads_without_a_number() {
         model(|| {

@@ -75,6 +75,7 @@ pub mod design;
 
 // From the ground up: a module uses only those above it.
 
+mod caught;
 mod sync;
 mod time;
 

@@ -276,11 +276,12 @@ impl<U: Unit> Window<U> {
 
     /// Events a second over the window, or over the counter's age where that is shorter.
     pub(crate) fn rate_per_second(&self, counted: Counted) -> f64 {
-        // Exact integers up to the one division, so that an even stream reads as its own rate and
-        // not as 99.999….
         let events = self
             .scaled(counted)
             .saturating_mul(u128::from(Second::NANOS));
-        events as f64 / (u128::from(self.live) * u128::from(self.span)) as f64
+        let time = u128::from(self.live) * u128::from(self.span);
+        // The whole part by integers: the terms do not fit a float's 53 bits, and an even stream of
+        // 100 a second is to read as 100 and not as 100.00000000000001.
+        (events / time) as f64 + (events % time) as f64 / time as f64
     }
 }

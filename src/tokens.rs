@@ -344,7 +344,8 @@ mod loom {
     use ::loom::sync::atomic::AtomicBool;
     use ::loom::thread;
 
-    /// Law: a token is never seen gone that is not seen come, though one thread issues it and another revokes it.
+    /// Law: a token is never seen gone that is not seen come, though one thread issues it and
+    /// another revokes it.
     #[test]
     fn retired_before_issued() {
         model(|| {

@@ -166,7 +166,8 @@ mod loom {
         shards.iter().map(|total| total.load(Relaxed)).sum()
     }
 
-    /// Law: two threads that count and one that reads: never less than before, never more than after.
+    /// Law: two threads that count and one that reads: never less than before, never more than
+    /// after.
     #[test]
     fn two_writers_and_a_reader() {
         model(|| {

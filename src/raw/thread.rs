@@ -35,7 +35,8 @@ static NUMBERS: Numbers<{ MOST / BITS }> = Numbers::new();
 
 #[cfg(parsec_loom)]
 ::loom::lazy_static! {
-    // Leaked: loom drops its statics before the thread-locals of joined threads, which give numbers back.
+    // Leaked: loom drops its statics before the thread-locals of joined threads, which give numbers
+    // back.
     static ref NUMBERS: &'static Numbers<{ MOST / BITS }> = Box::leak(Box::new(Numbers::new()));
 }
 

@@ -16,8 +16,11 @@ use crate::serve::reply;
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
 /// It answers GET with the page, HEAD with the page's headers, and every other method with 405. It
-/// looks at no path: mount it at any. Each request takes a snapshot of its own, on the thread that
-/// calls it.
+/// looks at no path: mount it at any.
+///
+/// Each GET takes a snapshot of its own, on the thread that calls the service, which waits for the
+/// sources. The answer to HEAD takes none, so it has no `Content-Length`; a framework that puts one
+/// on whatever body it gets, as axum does, says 0 there.
 ///
 /// With axum, which takes tower services:
 ///

@@ -7,8 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::aggregator::Aggregator;
 use crate::serve::handler::Handler;
-use crate::serve::reply::{self, HTML, PLAIN};
+use crate::serve::reply::{self, HTML, PLAIN, Reply};
 
 const INDEX: &str = "/";
 const JSON: &str = "/parsec/metrics";
@@ -135,7 +134,7 @@ impl Server {
     /// # Ok::<(), http::Error>(())
     /// ```
     #[must_use]
-    pub fn handle<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub fn handle<B>(&self, request: &Request<B>) -> Reply {
         let method = request.method();
         match request.uri().path() {
             JSON => self.json.reply(method),
@@ -190,12 +189,27 @@ impl Server {
             .header_read_timeout(self.limits.header_timeout)
             .serve_connection(
                 TokioIo::new(stream),
-                service_fn(move |request| {
-                    let response = server.handle(&request);
-                    async move { Ok::<_, Infallible>(response) }
-                }),
+                service_fn(move |request| server.clone().respond(request)),
             )
     }
+
+    /// The response to a request, made where it holds up nobody else: a source may block its
+    /// thread, and this one's next task is another connection.
+    async fn respond<B: Send + 'static>(self, request: Request<B>) -> Result<Reply, Infallible> {
+        if !takes_a_snapshot(&request) {
+            return Ok(self.handle(&request));
+        }
+        let made = tokio::task::spawn_blocking(move || self.handle(&request)).await;
+        Ok(made.unwrap_or_else(|_| {
+            // Sources and rules that panic are caught, so the runtime itself is ending.
+            let text = "the server is ending: try again when it is back\n".to_owned();
+            reply::error(StatusCode::SERVICE_UNAVAILABLE, text)
+        }))
+    }
+}
+
+fn takes_a_snapshot<B>(request: &Request<B>) -> bool {
+    request.method() == Method::GET && matches!(request.uri().path(), JSON | PROMETHEUS)
 }
 
 /// Whether an error of `accept` was of the one connection that it would have returned.
