@@ -337,6 +337,40 @@ mod tests {
         wait_for("the ticker's end", || ticks.strong_count() == 0);
     }
 
+    /// As in a child process after `fork`, or where the system had no thread to give.
+    #[test]
+    fn without_a_ticker_readers_advance_the_clock() {
+        let clock = CoarseClock {
+            ticks: Arc::new(Ticks::new(quanta::Clock::new(), Wall::System)),
+            _ticker: None,
+        };
+        let (second, minute) = (clock.second(), clock.minute());
+        wait_for("the next second", || {
+            clock.read();
+            clock.second() > second
+        });
+        assert_eq!(clock.minute(), minute);
+    }
+
+    /// What a ticker finds that was not let run for a while, or a machine that was suspended.
+    #[test]
+    fn a_late_ticker_makes_up_for_all_that_it_missed_at_once() {
+        let clock = ManualClock::new();
+        clock.advance(Duration::from_secs(3 * 3600 + 59));
+        let clock = clock.clock();
+        let reading = START + (3 * 3600 + 59) * Second::NANOS;
+        assert_eq!(clock.second(), Tick::at(reading));
+        assert_eq!(clock.minute(), Tick::at(reading));
+    }
+
+    #[test]
+    fn a_tick_never_goes_back() {
+        let tick = PublishedTick::<Second>::new();
+        let later = tick.raise(START + 5 * Second::NANOS);
+        assert_eq!(tick.raise(START + 2 * Second::NANOS), later);
+        assert_eq!(tick.get(), later);
+    }
+
     #[test]
     fn a_manual_clock_stands_still_advances_and_stops_at_its_end() {
         let clock = ManualClock::new();

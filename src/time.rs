@@ -285,3 +285,96 @@ impl<U: Unit> Window<U> {
         (events / time) as f64 + (events % time) as f64 / time as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(number: u64) -> Tick<Second> {
+        Tick::at(START + number * Second::NANOS)
+    }
+
+    /// The window that ends so many nanoseconds after the clock's start, of a counter made at `made`.
+    fn window(after: Nanos, made: Nanos) -> Window<Second> {
+        Window::ending(START + after, Tick::at(START + after), START + made)
+    }
+
+    #[test]
+    fn ticks_are_numbered_in_order_and_go_round() {
+        assert!(second(63) < second(64));
+        assert_eq!(second(64).index(), second(0).index());
+        assert_eq!(second(7).earlier(3), second(4));
+        assert_eq!(
+            format!("{:?}", Tick::<Second>::at(90 * Second::NANOS)),
+            "Tick(90)"
+        );
+    }
+
+    #[test]
+    fn the_last_tick_of_the_clock_is_still_in_order() {
+        let last = Tick::<Second>::at(Nanos::MAX);
+        assert!(last > last.earlier(1));
+        assert_eq!(last.number(), Nanos::MAX / Second::NANOS);
+        assert_eq!(
+            Tick::<Minute>::at(Nanos::MAX).number(),
+            Nanos::MAX / Minute::NANOS
+        );
+    }
+
+    #[test]
+    fn a_count_is_read_back_for_its_own_lap_only() {
+        let tick = second(5);
+        assert_eq!(tick.counted_in(tick.word() + 3), 3);
+        for other in [second(5 + 64), second(5).earlier(64)] {
+            assert_eq!(other.counted_in(tick.word() + 3), 0);
+        }
+    }
+
+    #[test]
+    fn a_window_is_its_whole_seconds_and_a_part_of_one() {
+        let counted = Counted {
+            whole: 6_000,
+            straddling: 100,
+        };
+        // A quarter into the newest second, three quarters of the straddling one are inside.
+        let window = window(100 * Second::NANOS + Second::NANOS / 4, 0);
+        assert_eq!(window.count(counted), 6_075);
+        assert_eq!(
+            window.rate_per_second(counted).to_bits(),
+            101.25f64.to_bits()
+        );
+        assert_eq!(
+            (window.whole().count(), window.straddling()),
+            (60, second(40))
+        );
+    }
+
+    #[test]
+    fn the_straddling_second_in_which_the_counter_was_made_is_shorter() {
+        // Made half-way through second 0; what was counted is spread over the half that was left.
+        let window = window(
+            60 * Second::NANOS + 3 * Second::NANOS / 4,
+            Second::NANOS / 2,
+        );
+        assert_eq!(
+            window.count(Counted {
+                whole: 0,
+                straddling: 100
+            }),
+            50
+        );
+    }
+
+    #[test]
+    fn an_event_is_placed_by_its_age() {
+        let now = START + 100 * Second::NANOS + 1;
+        let placed = |age| place::<Second>(now, Tick::at(now), age);
+        assert_eq!(placed(Duration::ZERO), Some(second(100)));
+        assert_eq!(placed(Duration::from_nanos(2)), Some(second(99)));
+        assert_eq!(placed(Duration::from_secs(60)), Some(second(40)));
+        assert_eq!(placed(Duration::from_nanos(60 * Second::NANOS + 1)), None);
+        assert_eq!(placed(Duration::MAX), None);
+        // The ticker is late: the owner has not seen the newest second yet.
+        assert_eq!(place(now, second(99), Duration::ZERO), Some(second(99)));
+    }
+}

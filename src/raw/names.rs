@@ -215,19 +215,22 @@ impl Tag {
     }
 
     /// A hash of a long name, under a first byte that no `str` begins with.
+    ///
+    /// It looks at the length and at the first, the middle and the last eight bytes, however long the
+    /// name is. Names that differ elsewhere have the same tag, and are told apart by the comparison
+    /// that long names need in any case.
     fn hashed(bytes: &[u8]) -> Self {
-        let mut hash = bytes.len() as u64;
-        let mut mix = |word: [u8; 8]| {
-            hash = (hash.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(SPREAD);
+        let middle = bytes.len() / 2;
+        let word = |at: usize| {
+            bytes[at..]
+                .first_chunk()
+                .copied()
+                .map_or(0, u64::from_le_bytes)
+                .wrapping_mul(SPREAD)
         };
-        let (words, _) = bytes.as_chunks::<8>();
-        words.iter().copied().for_each(&mut mix);
-        // The last eight bytes, which overlap the word before them: long names have that many.
-        bytes
-            .last_chunk::<8>()
-            .copied()
-            .into_iter()
-            .for_each(&mut mix);
+        let (first, middle, last) = (word(0), word(middle - 4), word(bytes.len() - 8));
+        let length = (bytes.len() as u64) << 56;
+        let hash = first ^ middle.rotate_left(21) ^ last.rotate_left(42) ^ length;
         Self(hash & !0xff | 0x01)
     }
 
