@@ -8,10 +8,38 @@ pub(crate) use atomic::Atomic;
 #[cfg(parsec_loom)]
 pub(crate) use loom::sync::Mutex;
 #[cfg(parsec_loom)]
-pub(crate) use modelled::Atomic;
-#[cfg(not(parsec_loom))]
-pub(crate) use std::sync::Mutex;
+pub(crate) use modelled::{Atomic, OnceLock};
 pub(crate) use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+#[cfg(not(parsec_loom))]
+pub(crate) use std::sync::{Mutex, OnceLock};
+
+/// Every outcome that a model has under some schedule.
+///
+/// loom looks for schedules where two threads touch a word and one of them writes it, and it
+/// remembers one last touch: an owner's own load, just before its store, hides a reader's load
+/// before that. So in the models the owner is the first thread, which runs ahead, and the reader one
+/// that is spawned. That it is explored is shown by the outcomes: each that may be is there.
+#[cfg(all(test, parsec_loom))]
+pub(crate) fn outcomes<T, F>(model: F) -> std::collections::BTreeSet<T>
+where
+    T: Ord + Send + 'static,
+    F: Fn() -> T + Send + Sync + 'static,
+{
+    use std::sync::{Arc, Mutex};
+    let seen = Arc::new(Mutex::new((0, std::collections::BTreeSet::new())));
+    loom::model({
+        let seen = Arc::clone(&seen);
+        move || {
+            let outcome = model();
+            let mut seen = seen.lock().expect("one thread");
+            seen.0 += 1;
+            seen.1.insert(outcome);
+        }
+    });
+    let (schedules, outcomes) = std::mem::take(&mut *seen.lock().expect("one thread"));
+    println!("{schedules} schedules");
+    outcomes
+}
 
 #[cfg(parsec_loom)]
 mod modelled {
@@ -19,7 +47,8 @@ mod modelled {
     use std::sync::atomic::Ordering;
 
     use bytemuck::{Pod, cast};
-    use loom::sync::atomic::AtomicU64;
+    use loom::sync::Mutex;
+    use loom::sync::atomic::{AtomicBool, AtomicU64};
 
     /// `atomic::Atomic`, as far as this crate uses it, for words of 64 bits.
     pub(crate) struct Atomic<T> {
@@ -76,6 +105,43 @@ mod modelled {
 
         pub(crate) fn fetch_and(&self, value: u64, ordering: Ordering) -> u64 {
             self.word.fetch_and(value, ordering)
+        }
+    }
+
+    /// `std::sync::OnceLock`, which loom lacks: its values hold words of a model, and whoever sees
+    /// one must be seen to come after who made it.
+    pub(crate) struct OnceLock<T> {
+        is_set: AtomicBool,
+        setting: Mutex<()>,
+        value: std::sync::OnceLock<T>,
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn new() -> Self {
+            Self {
+                is_set: AtomicBool::new(false),
+                setting: Mutex::new(()),
+                value: std::sync::OnceLock::new(),
+            }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            if self.is_set.load(Ordering::Acquire) {
+                self.value.get()
+            } else {
+                None
+            }
+        }
+
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            if !self.is_set.load(Ordering::Acquire) {
+                let _setting = self.setting.lock();
+                if self.value.get().is_none() {
+                    let _ = self.value.set(make());
+                    self.is_set.store(true, Ordering::Release);
+                }
+            }
+            self.value.get().expect("set by whoever held the lock")
         }
     }
 }

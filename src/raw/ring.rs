@@ -66,106 +66,105 @@ impl<U: Unit> Ring<U> {
 #[cfg(all(test, parsec_loom))]
 mod loom {
     use super::*;
+    use crate::sync::outcomes;
     use crate::time::{START, Second};
-    use ::loom::model;
     use ::loom::sync::Arc;
-    use ::loom::thread;
+    use ::loom::thread::{self, JoinHandle};
 
-    const LAP: u64 = SLOTS as u64 * Second::NANOS;
+    const TICK: u64 = Second::NANOS;
+    const LAP: u64 = SLOTS as u64 * TICK;
 
     fn tick(reading: u64) -> Tick<Second> {
         Tick::at(reading)
     }
 
-    /// The whole seconds of the window that ends with the given one.
-    fn seen(ring: &Ring<Second>, reading: u64) -> u64 {
-        ring.counted_in(&Window::ending(reading, tick(reading), 0))
-            .whole
+    /// What the window that ends with a second holds: its whole seconds, and the straddling one.
+    fn seen(ring: &Ring<Second>, reading: u64) -> (u64, u64) {
+        let counted = ring.counted_in(&Window::ending(reading, tick(reading), 0));
+        (counted.whole, counted.straddling)
+    }
+
+    fn spawn<T: 'static>(
+        ring: &Arc<Ring<Second>>,
+        act: impl FnOnce(&Ring<Second>) -> T + 'static,
+    ) -> JoinHandle<T> {
+        let ring = Arc::clone(ring);
+        thread::spawn(move || act(&ring))
     }
 
     /// Law: a reader sees what was counted before it began, and no more than was counted at all.
     #[test]
     fn a_reader_while_the_owner_counts() {
-        model(|| {
+        let seen_by_the_reader = outcomes(|| {
             let ring = Arc::new(Ring::new());
             ring.count(tick(START));
-            let owner = thread::spawn({
-                let ring = Arc::clone(&ring);
-                move || (0..2).for_each(|_| ring.count(tick(START)))
-            });
-            assert!((1..=3).contains(&seen(&ring, START)));
-            owner.join().unwrap();
-            assert_eq!(seen(&ring, START), 3);
+            let reader = spawn(&ring, |ring| seen(ring, START).0);
+            (0..2).for_each(|_| ring.count(tick(START)));
+            let outcome = reader.join().unwrap();
+            assert_eq!(seen(&ring, START).0, 3);
+            outcome
         });
+        assert_eq!(seen_by_the_reader, [1, 2, 3].into());
     }
 
     /// Law: while a slot turns over, a reader of either lap sees counts of that lap only.
     #[test]
     fn a_reader_while_a_slot_turns_over() {
-        model(|| {
+        let new_and_old = outcomes(|| {
             let ring = Arc::new(Ring::new());
             (0..5).for_each(|_| ring.count(tick(START)));
-            let owner = thread::spawn({
-                let ring = Arc::clone(&ring);
-                move || (0..2).for_each(|_| ring.count(tick(START + LAP)))
+            let reader = spawn(&ring, |ring| {
+                (seen(ring, START + LAP).0, seen(ring, START).0)
             });
-            let (new, old) = (seen(&ring, START + LAP), seen(&ring, START));
-            assert!(new <= 2, "{new} events of the old lap in the new one");
-            assert!(old == 5 || old == 0, "{old} of 5 events of the old lap");
-            assert!(
-                new == 0 || old == 0,
-                "the slot has turned over for one reading and not for the next"
-            );
-            owner.join().unwrap();
-            assert_eq!((seen(&ring, START + LAP), seen(&ring, START)), (2, 0));
+            (0..2).for_each(|_| ring.count(tick(START + LAP)));
+            let outcome = reader.join().unwrap();
+            assert_eq!((seen(&ring, START + LAP).0, seen(&ring, START).0), (2, 0));
+            outcome
         });
+        // It may turn over between the two readings, but never back, and never half.
+        assert_eq!(new_and_old, [(0, 5), (0, 0), (1, 0), (2, 0)].into());
     }
 
     /// Law: a reader whose tick is behind the writer's finds its own window whole.
     #[test]
     fn a_reader_a_tick_behind_the_writer() {
-        model(|| {
+        let whole_and_straddling = outcomes(|| {
             let ring = Arc::new(Ring::new());
-            ring.count(tick(START));
-            ring.count(tick(START + Second::NANOS));
-            let owner = thread::spawn({
-                let ring = Arc::clone(&ring);
-                move || ring.count(tick(START + 2 * Second::NANOS))
-            });
-            assert_eq!(seen(&ring, START + Second::NANOS), 2);
-            owner.join().unwrap();
-            assert_eq!(seen(&ring, START + Second::NANOS), 2);
+            for second in 0..3 {
+                ring.count(tick(START + second * TICK));
+            }
+            let reader = spawn(&ring, |ring| seen(ring, START + 2 * TICK));
+            ring.count(tick(START + 2 * TICK));
+            ring.count(tick(START + 3 * TICK));
+            reader.join().unwrap()
         });
+        assert_eq!(whole_and_straddling, [(2, 1), (3, 1)].into());
     }
 
     /// Law: on a shared ring no count is lost, whoever turns the slot over.
     #[test]
     fn two_writers_of_a_shared_ring() {
-        model(|| {
+        let counted = outcomes(|| {
             let ring = Arc::new(Ring::new());
             ring.count_shared(tick(START));
-            let other = thread::spawn({
-                let ring = Arc::clone(&ring);
-                move || ring.count_shared(tick(START + LAP))
-            });
+            let other = spawn(&ring, |ring| ring.count_shared(tick(START + LAP)));
             ring.count_shared(tick(START + LAP));
             other.join().unwrap();
-            assert_eq!(seen(&ring, START + LAP), 2);
+            seen(&ring, START + LAP).0
         });
+        assert_eq!(counted, [2].into());
     }
 
     /// Law: a writer of a shared ring that was held up for a lap does not count in the next one.
     #[test]
     fn a_writer_of_a_shared_ring_that_was_held_up() {
-        model(|| {
+        let counted = outcomes(|| {
             let ring = Arc::new(Ring::new());
-            let late = thread::spawn({
-                let ring = Arc::clone(&ring);
-                move || ring.count_shared(tick(START))
-            });
+            let late = spawn(&ring, |ring| ring.count_shared(tick(START)));
             ring.count_shared(tick(START + LAP));
             late.join().unwrap();
-            assert_eq!(seen(&ring, START + LAP), 1);
+            seen(&ring, START + LAP).0
         });
+        assert_eq!(counted, [1].into());
     }
 }

@@ -16,13 +16,14 @@
 //! holds goes along. So there are never more shards than the slab, or than there were threads
 //! counting at once.
 
+use std::array;
 use std::iter;
-use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
 use crossbeam_utils::CachePadded;
 
 use crate::raw::thread;
+use crate::sync::OnceLock;
 
 type Cell<S> = OnceLock<Box<CachePadded<S>>>;
 
@@ -65,7 +66,7 @@ impl<S> Shards<S> {
             slab: iter::repeat_with(|| CachePadded::new(make()))
                 .take(slab)
                 .collect(),
-            later: [const { OnceLock::new() }; RUNS],
+            later: array::from_fn(|_| OnceLock::new()),
             shared: CachePadded::new(make()),
             make: Box::new(make),
         }
@@ -149,8 +150,7 @@ mod tests {
 #[cfg(all(test, parsec_loom))]
 mod loom {
     use super::*;
-    use crate::sync::{Atomic, Relaxed};
-    use ::loom::model;
+    use crate::sync::{Atomic, Relaxed, outcomes};
     use ::loom::thread;
     use std::sync::Arc;
 
@@ -167,42 +167,49 @@ mod loom {
     }
 
     /// Law: two threads that count and one that reads: never less than before, never more than
-    /// after.
+    /// after. The first thread's shard is in the slab, the other's is made on demand.
     #[test]
     fn two_writers_and_a_reader() {
-        model(|| {
+        let seen = outcomes(|| {
             let shards = Arc::new(Shards::new(|| Atomic::new(0)));
-            let writers = [(); 2].map(|()| {
+            let spawn = |act: fn(&Shards<Atomic<u64>>) -> u64| {
                 let shards = Arc::clone(&shards);
-                thread::spawn(move || count(&shards))
+                thread::spawn(move || act(&shards))
+            };
+            count(&shards);
+            let writer = spawn(|shards| {
+                count(shards);
+                1
             });
-            assert!(sum(&shards) <= 2);
-            writers
-                .into_iter()
-                .for_each(|writer| writer.join().unwrap());
-            assert_eq!(sum(&shards), 2);
+            let reader = spawn(sum);
+            count(&shards);
+            writer.join().unwrap();
+            let seen = reader.join().unwrap();
+            assert_eq!(sum(&shards), 3);
+            seen
         });
+        assert_eq!(seen, [1, 2, 3].into());
     }
 
     /// Law: a shard goes from an ended thread to a new one with all that it holds.
     #[test]
     fn a_shard_is_handed_on() {
-        model(|| {
+        let counted = outcomes(|| {
             let shards = Arc::new(Shards::new(|| Atomic::new(0)));
-            let first = thread::spawn({
+            let threads = [1, 2].map(|times| {
                 let shards = Arc::clone(&shards);
-                move || count(&shards)
+                thread::spawn(move || (0..times).for_each(|_| count(&shards)))
             });
-            let second = thread::spawn({
-                let shards = Arc::clone(&shards);
-                move || {
-                    count(&shards);
-                    count(&shards);
-                }
-            });
-            first.join().unwrap();
-            second.join().unwrap();
-            assert_eq!(sum(&shards), 3);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            let used = shards
+                .iter()
+                .filter(|total| total.load(Relaxed) > 0)
+                .count();
+            (used, sum(&shards))
         });
+        // On two shards, if both threads were there at once, or on one that was handed on.
+        assert_eq!(counted, [(1, 3), (2, 3)].into());
     }
 }
