@@ -38,8 +38,9 @@ mod support;
 const JSON: &str = "/parsec/metrics";
 const PROMETHEUS: &str = "/parsec/telemetry/metrics";
 const HEALTH: &str = "/healthz";
+const READY: &str = "/readyz";
 const INDEX: &str = "/";
-const PAGES: [&str; 4] = [INDEX, JSON, PROMETHEUS, HEALTH];
+const PAGES: [&str; 5] = [INDEX, JSON, PROMETHEUS, HEALTH, READY];
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -210,7 +211,7 @@ fn the_index_links_to_every_page() {
         .skip(1)
         .filter_map(|behind| behind.split('"').next())
         .collect();
-    for page in [JSON, PROMETHEUS, HEALTH] {
+    for page in [JSON, PROMETHEUS, HEALTH, READY] {
         assert!(links.contains(&page), "{page} in {text}");
     }
     for link in links {
@@ -564,12 +565,33 @@ fn headers_that_trickle_in_close_the_connection_too() {
 #[test]
 fn a_connection_that_stays_idle_is_closed() {
     let server = Server::builder(Aggregator::new())
-        .header_timeout(SOON)
+        .header_timeout(NEVER)
+        .idle_timeout(SOON)
         .build();
     let running = Running::server(server);
     let mut client = running.connect();
+    assert_eq!(client.get(HEALTH).status, 200);
     let start = Instant::now();
     assert_eq!(client.get(HEALTH).status, 200);
+    client.is_closed();
+    assert!(start.elapsed() >= SOON);
+}
+
+/// The time between two requests is not the headers'.
+#[test]
+fn a_connection_may_idle_for_longer_than_headers_may_take() {
+    let server = Server::builder(Aggregator::new())
+        .header_timeout(SOON)
+        .idle_timeout(NEVER)
+        .build();
+    let running = Running::server(server);
+    let mut client = running.connect();
+    assert_eq!(client.get(HEALTH).status, 200);
+    thread::sleep(2 * SOON);
+    assert_eq!(client.get(HEALTH).status, 200);
+    // But the next headers have their time, from their first byte.
+    let start = Instant::now();
+    client.send("GET ");
     client.is_closed();
     assert!(start.elapsed() >= SOON);
 }
@@ -610,6 +632,7 @@ fn a_source_that_blocks_does_not_hold_up_who_needs_no_numbers() {
 fn idle_connections_are_closed_and_the_port_is_free_again() {
     let server = Server::builder(Aggregator::new())
         .header_timeout(NEVER)
+        .idle_timeout(NEVER)
         .drain_timeout(NEVER)
         .build();
     let mut running = Running::server(server);
@@ -646,13 +669,19 @@ fn a_request_in_flight_is_finished() {
     gatekeeper.wait_for_one();
 
     running.shut_down();
-    poll("nobody is let in any more", || {
-        let connection = TcpStream::connect_timeout(&running.at, SOON);
-        // Any other error, or a timeout, would be of a queue that is full.
-        connection
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-            .then_some(())
+    // Whoever comes now is told, and sent away.
+    poll("it is no longer ready", || {
+        let mut late = running.connect();
+        late.send_get(READY);
+        let reply = late.reply();
+        (reply.status == 503).then(|| late.is_closed())
     });
+    for (page, status) in [(HEALTH, 200), (JSON, 503), (INDEX, 503), ("/no", 503)] {
+        let mut late = running.connect();
+        late.send_get(page);
+        assert_eq!(late.reply().status, status, "{page}");
+        late.is_closed();
+    }
     assert!(!running.serving().is_finished(), "it waits for the request");
     gatekeeper.open();
     let reply = client.reply();

@@ -1,9 +1,20 @@
 //! The pages over HTTP: from a request to a response as a function, then the loop that accepts
 //! connections.
 
-mod handler;
+mod limits;
 mod reply;
+mod stats;
+
+mod handler;
+
+mod builder;
 mod server;
 
+mod paced;
+mod places;
+
+mod accept;
+
+pub use builder::ServerBuilder;
 pub use handler::Handler;
-pub use server::{Server, ServerBuilder, serve};
+pub use server::{Server, serve};

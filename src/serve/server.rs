@@ -1,35 +1,36 @@
-//! A small server for the pages: which path shows what, and the loop that accepts connections.
+//! A small server for the pages: which path shows what, and to whom.
 
-use std::convert::Infallible;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
-use std::pin::pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, StatusCode};
+use tokio::net::TcpListener;
 
 use crate::aggregator::Aggregator;
+use crate::serve::accept;
+use crate::serve::builder::ServerBuilder;
 use crate::serve::handler::Handler;
+use crate::serve::limits::Limits;
 use crate::serve::reply::{self, HTML, PLAIN, Reply};
+use crate::serve::stats::{Refusal, Stats};
 
 const INDEX: &str = "/";
 const JSON: &str = "/parsec/metrics";
 const PROMETHEUS: &str = "/parsec/telemetry/metrics";
 const HEALTH: &str = "/healthz";
+const READY: &str = "/readyz";
 
 /// Every page, with a line on what it is.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     (INDEX, "this list"),
     (JSON, "every number, and the alerts that fire, as JSON"),
     (PROMETHEUS, "the same for Prometheus to scrape"),
     (HEALTH, "says ok while the server answers"),
+    (READY, "says ready until the server is to end"),
 ];
 
 /// Serves the pages of an aggregator until `shutdown` is ready, with the defaults of
@@ -61,65 +62,69 @@ pub async fn serve(
         .await
 }
 
-/// Sets up a [`Server`].
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until it builds"]
-pub struct ServerBuilder {
-    aggregator: Aggregator,
-    limits: Limits,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    header_timeout: Duration,
-    drain_timeout: Duration,
-}
-
-impl ServerBuilder {
-    /// How long a client may take to send a request's headers: 5 seconds unless said otherwise. A
-    /// connection that has not sent them by then is closed, and so is one that stays idle for as
-    /// long between requests.
-    pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.header_timeout = timeout;
-        self
-    }
-
-    /// How long requests in flight may take to finish once the server is to end: 5 seconds unless
-    /// said otherwise.
-    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.drain_timeout = timeout;
-        self
-    }
-
-    /// The server.
-    #[must_use]
-    pub fn build(self) -> Server {
-        let Self { aggregator, limits } = self;
-        Server {
-            json: aggregator.handler(),
-            prometheus: aggregator.prometheus_handler(),
-            limits,
-        }
-    }
-}
-
 /// The pages of an [`Aggregator`], each at its usual path: `/parsec/metrics`,
-/// `/parsec/telemetry/metrics`, `/healthz`, and an index at `/`.
-#[derive(Clone, Debug)]
+/// `/parsec/telemetry/metrics`, `/healthz`, `/readyz`, and an index at `/`.
+///
+/// Clones are of the same server.
+#[derive(Clone)]
 pub struct Server {
+    state: Arc<State>,
+}
+
+struct State {
     json: Handler,
     prometheus: Handler,
     limits: Limits,
+    stats: Arc<Stats>,
+    draining: AtomicBool,
+}
+
+/// What a connection may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Full,
+    ProbesBeyondTheLimit,
+    ProbesWhileDraining,
 }
 
 impl Server {
     /// Begins to set up a server.
     pub fn builder(aggregator: Aggregator) -> ServerBuilder {
-        let limits = Limits {
-            header_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(5),
+        ServerBuilder {
+            aggregator,
+            limits: Limits::DEFAULT,
+        }
+    }
+
+    pub(super) fn new(builder: ServerBuilder) -> Self {
+        let ServerBuilder { aggregator, limits } = builder;
+        let state = State {
+            json: aggregator.handler(),
+            prometheus: aggregator.prometheus_handler(),
+            limits,
+            stats: Arc::default(),
+            draining: AtomicBool::new(false),
         };
-        ServerBuilder { aggregator, limits }
+        Self {
+            state: Arc::new(state),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.state.limits
+    }
+
+    pub(super) fn stats(&self) -> &Arc<Stats> {
+        &self.state.stats
+    }
+
+    /// From now on `/readyz` is answered with 503, so that no new work is sent here.
+    ///
+    /// [`serve`](Self::serve) begins its end with this. It is here for who serves the pages by
+    /// [`handle`](Self::handle) in a loop of their own.
+    pub fn begin_draining(&self) {
+        // Relaxed: nothing else is read because of it.
+        self.state.draining.store(true, Relaxed);
     }
 
     /// The response to a request: all that the server does, but for the network.
@@ -135,90 +140,90 @@ impl Server {
     /// ```
     #[must_use]
     pub fn handle<B>(&self, request: &Request<B>) -> Reply {
-        let method = request.method();
-        match request.uri().path() {
-            JSON => self.json.reply(method),
-            PROMETHEUS => self.prometheus.reply(method),
+        self.page(request.method(), request.uri().path())
+    }
+
+    fn page(&self, method: &Method, path: &str) -> Reply {
+        match path {
+            JSON => self.state.json.reply(method),
+            PROMETHEUS => self.state.prometheus.reply(method),
             HEALTH => reply::page(method, PLAIN, || Bytes::from_static(b"ok\n")),
+            READY if self.state.draining.load(Relaxed) => unavailable(ENDING),
+            READY => reply::page(method, PLAIN, || Bytes::from_static(b"ready\n")),
             INDEX => reply::page(method, HTML, || Bytes::from(index())),
             path => reply::error(StatusCode::NOT_FOUND, not_found(path)),
         }
     }
 
-    /// Serves until `shutdown` is ready. Then no connection is accepted any more, requests in
-    /// flight are finished, and what is not done when the drain timeout ends is dropped.
+    /// Serves until `shutdown` is ready. Then `/readyz` says so, requests in flight are finished,
+    /// idle connections are closed, new ones are answered by the probes only, and what is not done
+    /// when the drain timeout ends is dropped.
+    ///
+    /// It outlives connections that are aborted, and waits where the system has no descriptor left.
     ///
     /// # Errors
     ///
     /// None of a connection's: those end that connection. It fails only if the listener itself is
     /// unusable.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future) -> io::Result<()> {
-        let graceful = GracefulShutdown::new();
-        // Dropped with this future, and what is open with it.
-        let mut connections = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        loop {
-            let accepted = tokio::select! {
-                _ = &mut shutdown => break,
-                Some(_) = connections.join_next() => continue,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(graceful.watch(self.connection(stream)));
-                }
-                Err(error) if is_of_the_connection(&error) => {}
-                // Out of descriptors or memory, most likely: to try again at once would only spin.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
-        }
-        drop(listener);
-        // Whether all of them ended or the time did, there is nothing left to wait for.
-        let _ = tokio::time::timeout(self.limits.drain_timeout, graceful.shutdown()).await;
-        Ok(())
-    }
-
-    fn connection(
-        &self,
-        stream: TcpStream,
-    ) -> impl GracefulConnection<Output = hyper::Result<()>> + Send + use<> {
-        let server = self.clone();
-        http1::Builder::new()
-            // Without a timer hyper has no timeouts.
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.header_timeout)
-            .serve_connection(
-                TokioIo::new(stream),
-                service_fn(move |request| server.clone().respond(request)),
-            )
+        accept::serve(&self, &listener, shutdown).await
     }
 
     /// The response to a request, made where it holds up nobody else: a source may block its
     /// thread, and this one's next task is another connection.
-    async fn respond<B: Send + 'static>(self, request: Request<B>) -> Result<Reply, Infallible> {
-        if !takes_a_snapshot(&request) {
-            return Ok(self.handle(&request));
-        }
-        let made = tokio::task::spawn_blocking(move || self.handle(&request)).await;
-        Ok(made.unwrap_or_else(|_| {
+    pub(super) fn answer<B>(
+        &self,
+        request: &Request<B>,
+        admission: Admission,
+    ) -> impl Future<Output = Reply> + Send + use<B> {
+        let server = self.clone();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        async move {
+            if let Some(refusal) = server.refusal(&path, admission) {
+                return refusal;
+            }
+            if method != Method::GET || !matches!(path.as_str(), JSON | PROMETHEUS) {
+                return server.page(&method, &path);
+            }
+            let made = tokio::task::spawn_blocking(move || server.page(&method, &path)).await;
             // Sources and rules that panic are caught, so the runtime itself is ending.
-            let text = "the server is ending: try again when it is back\n".to_owned();
-            reply::error(StatusCode::SERVICE_UNAVAILABLE, text)
-        }))
+            made.unwrap_or_else(|_| unavailable(ENDING))
+        }
+    }
+
+    /// The answer to what a connection may not ask for.
+    fn refusal(&self, path: &str, admission: Admission) -> Option<Reply> {
+        let (why, text) = match admission {
+            _ if matches!(path, HEALTH | READY) => return None,
+            Admission::Full => return None,
+            Admission::ProbesBeyondTheLimit => (Refusal::Full, FULL),
+            Admission::ProbesWhileDraining => (Refusal::Ending, ENDING),
+        };
+        self.state.stats.refused(why);
+        Some(unavailable(text))
     }
 }
 
-fn takes_a_snapshot<B>(request: &Request<B>) -> bool {
-    request.method() == Method::GET && matches!(request.uri().path(), JSON | PROMETHEUS)
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("limits", &self.state.limits)
+            .field("stats", &self.state.stats)
+            .field("draining", &self.state.draining)
+            .finish_non_exhaustive()
+    }
 }
 
-/// Whether an error of `accept` was of the one connection that it would have returned.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
+const FULL: &str = "every connection that may be open is: try again, or raise the limit\n";
+const ENDING: &str = "the server is ending: try again when it is back\n";
+
+fn unavailable(text: &'static str) -> Reply {
+    let mut reply = reply::error(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    let headers = reply.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 fn index() -> String {

@@ -1,0 +1,87 @@
+//! The knobs of a server.
+
+use std::time::Duration;
+
+use crate::aggregator::Aggregator;
+use crate::serve::limits::Limits;
+use crate::serve::server::Server;
+
+/// Sets up a [`Server`].
+///
+/// Every knob has a default that holds on the open network; [`Server::builder`] begins with those.
+///
+/// ```
+/// use std::time::Duration;
+/// use parsec_telemetry::{Aggregator, Server};
+///
+/// let server = Server::builder(Aggregator::new())
+///     .max_connections(32)
+///     .idle_timeout(Duration::from_secs(75))
+///     .build();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct ServerBuilder {
+    pub(super) aggregator: Aggregator,
+    pub(super) limits: Limits,
+}
+
+impl ServerBuilder {
+    /// How many connections may be open at once: 256 unless said otherwise.
+    ///
+    /// Who comes beyond that waits to be accepted, but for a reserve of 32 more that are there for
+    /// a moment each: they are answered where they ask for `/healthz` or `/readyz`, and told to
+    /// come back where they ask for anything else.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.limits.connections = connections;
+        self
+    }
+
+    /// How long a client may take to send a request's headers: 5 seconds unless said otherwise,
+    /// from the connection's start or from the first byte of a later request. A connection that
+    /// has not sent them by then is closed.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.header_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may stay idle between requests: 20 seconds unless said otherwise,
+    /// which keeps that of a scraper that comes every 15.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a client may take to read an answer that its socket does not hold: 10 seconds
+    /// unless said otherwise, for the whole of it. Past that, the connection is closed.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.write_timeout = timeout;
+        self
+    }
+
+    /// How long requests in flight may take to finish once the server is to end: 5 seconds unless
+    /// said otherwise.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.drain_timeout = timeout;
+        self
+    }
+
+    /// How many headers a request may have: 100 unless said otherwise. More are answered with 431.
+    pub fn max_headers(mut self, headers: usize) -> Self {
+        self.limits.headers = headers;
+        self
+    }
+
+    /// How many bytes a request's line and headers may have: 16 KiB unless said otherwise, and at
+    /// least 8 KiB. More are answered with 431, or with 414 where it is the line.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
+        self.limits.header_bytes = bytes;
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        Server::new(self)
+    }
+}
