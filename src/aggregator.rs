@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use crate::alerts::{AlertRule, AlertRuleError, evaluate, validate_alert_rules};
 use crate::caught::caught;
@@ -47,11 +48,28 @@ use crate::source::Source;
 /// ```
 #[derive(Clone, Default)]
 pub struct Aggregator {
-    sources: Vec<Arc<dyn Source>>,
+    sources: Vec<Named>,
     rules: Vec<AlertRule>,
     envelope_rate: EnvelopeRate,
     clock: Option<CoarseClock>,
     panics: Arc<Panics>,
+}
+
+#[derive(Clone)]
+struct Named {
+    source: Arc<dyn Source>,
+    type_name: &'static str,
+}
+
+/// What one source says, section by section.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    channels: Option<ChannelStats>,
+    envelopes: Option<EnvelopeStats>,
+    presence: Option<PresenceStats>,
+    history: Option<HistoryStats>,
+    tokens: Option<TokenStats>,
+    cache: Option<CacheStats>,
 }
 
 /// How the envelope rates of several sources become one.
@@ -77,9 +95,27 @@ impl Aggregator {
 
     /// Adds a source.
     #[must_use]
-    pub fn source(mut self, source: impl Source + 'static) -> Self {
-        self.sources.push(Arc::new(source));
+    pub fn source<S: Source + 'static>(mut self, source: S) -> Self {
+        self.sources.push(Named {
+            source: Arc::new(source),
+            type_name: std::any::type_name::<S>(),
+        });
         self
+    }
+
+    /// The types of the sources, in the order in which they were added: what a page calls a source
+    /// that did not answer in time.
+    ///
+    /// ```
+    /// use parsec_telemetry::{Aggregator, TokenCounters};
+    ///
+    /// let aggregator = Aggregator::new().source(TokenCounters::new());
+    /// let types: Vec<&str> = aggregator.source_types().collect();
+    /// assert!(types[0].ends_with("TokenCounters"));
+    /// ```
+    #[must_use]
+    pub fn source_types(&self) -> impl ExactSizeIterator<Item = &'static str> {
+        self.sources.iter().map(|named| named.type_name)
     }
 
     /// Adds alert rules, to be evaluated on every snapshot.
@@ -136,17 +172,51 @@ impl Aggregator {
     /// Asks every source and evaluates every rule.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let at = self
-            .clock
+        let at = self.now();
+        let reports = (0..self.sources.len()).map(|place| self.ask(place));
+        self.merged(at, reports.collect())
+    }
+
+    /// What a snapshot that is begun now is dated.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock
             .as_ref()
-            .map_or_else(std::time::SystemTime::now, CoarseClock::now);
+            .map_or_else(SystemTime::now, CoarseClock::now)
+    }
+
+    /// Asks one source for its sections. Those in which it panics are counted and left out.
+    pub(crate) fn ask(&self, place: usize) -> Report {
+        let source = &*self.sources[place].source;
+        Report {
+            channels: self.section(|| source.channels()),
+            envelopes: self.section(|| source.envelopes()),
+            presence: self.section(|| source.presence()),
+            history: self.section(|| source.history()),
+            tokens: self.section(|| source.tokens()),
+            cache: self.section(|| source.cache()),
+        }
+    }
+
+    fn section<T>(&self, ask: impl FnOnce() -> Option<T>) -> Option<T> {
+        caught(ask).unwrap_or_else(|| {
+            self.panics.sources.fetch_add(1, Relaxed);
+            None
+        })
+    }
+
+    /// The snapshot of what the sources have said, with the alerts that fire on it.
+    pub(crate) fn merged(&self, at: SystemTime, mut reports: Vec<Report>) -> Snapshot {
+        let reports = &mut reports;
         let mut snapshot = Snapshot {
-            channels: merged_channels(&self.ask(|source| source.channels())),
-            envelopes: merged_envelopes(&self.ask(|source| source.envelopes()), self.envelope_rate),
-            presence: merged_presence(&self.ask(|source| source.presence())),
-            history: merged_history(&self.ask(|source| source.history())),
-            tokens: merged_tokens(&self.ask(|source| source.tokens())),
-            cache: merged_cache(&self.ask(|source| source.cache())),
+            channels: merged_channels(&taken(reports, |report| report.channels.take())),
+            envelopes: merged_envelopes(
+                &taken(reports, |report| report.envelopes.take()),
+                self.envelope_rate,
+            ),
+            presence: merged_presence(&taken(reports, |report| report.presence.take())),
+            history: merged_history(&taken(reports, |report| report.history.take())),
+            tokens: merged_tokens(&taken(reports, |report| report.tokens.take())),
+            cache: merged_cache(&taken(reports, |report| report.cache.take())),
             ..Snapshot::empty(at)
         };
         let evaluated = evaluate(&snapshot, &self.rules);
@@ -185,17 +255,6 @@ impl Aggregator {
     pub fn rule_panics(&self) -> u64 {
         self.panics.rules.load(Relaxed)
     }
-
-    /// What the sources say of a section: those that report it, and do not panic.
-    fn ask<T>(&self, section: impl Fn(&dyn Source) -> Option<T>) -> Vec<T> {
-        let ask = |source: &Arc<dyn Source>| {
-            caught(|| section(&**source)).unwrap_or_else(|| {
-                self.panics.sources.fetch_add(1, Relaxed);
-                None
-            })
-        };
-        self.sources.iter().filter_map(ask).collect()
-    }
 }
 
 impl fmt::Debug for Aggregator {
@@ -207,6 +266,11 @@ impl fmt::Debug for Aggregator {
             .field("panics", &self.panics)
             .finish_non_exhaustive()
     }
+}
+
+/// A section of those that report it.
+fn taken<T>(reports: &mut [Report], section: impl Fn(&mut Report) -> Option<T>) -> Vec<T> {
+    reports.iter_mut().filter_map(section).collect()
 }
 
 fn merged_channels(reports: &[ChannelStats]) -> ChannelStats {

@@ -48,7 +48,7 @@ async fn route(broker: &Broker, request: Request<Incoming>) -> Result<Reply, Ref
         }
         ["channels" | "tokens", ..] => Err(Refusal::not_found(PATHS)),
         _ => {
-            let page = broker.pages.handle(&request);
+            let page = broker.pages.respond(&request).await;
             if page.status() == StatusCode::NOT_FOUND {
                 // Its list knows only its own pages.
                 return Err(Refusal::not_found(PATHS));

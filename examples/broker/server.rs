@@ -46,6 +46,7 @@ pub(crate) async fn serve(
     }
 
     drop(listener);
+    broker.pages.begin_draining();
     broker.channels.close();
     if timeout(limits::DRAIN, graceful.shutdown()).await.is_ok() {
         return 0;

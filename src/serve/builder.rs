@@ -79,6 +79,23 @@ impl ServerBuilder {
         self
     }
 
+    /// How old the numbers of a page may be: 100 milliseconds unless said otherwise. Who asks within
+    /// that time of another is answered from the same snapshot, in whatever format. With zero, every
+    /// request is answered from a snapshot that was begun after it came; those that come while one is
+    /// taken share the next.
+    pub fn freshness(mut self, freshness: Duration) -> Self {
+        self.limits.freshness = freshness;
+        self
+    }
+
+    /// How long a page waits for the sources: 5 seconds unless said otherwise, here or, with up to
+    /// 30 seconds, by the request's header `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth.
+    /// Past that, the page comes with what there is, and says which source is missing.
+    pub fn source_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.source_timeout = timeout;
+        self
+    }
+
     /// The server.
     #[must_use]
     pub fn build(self) -> Server {

@@ -1,25 +1,33 @@
 //! One page as a service, to be mounted wherever it is wanted.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
+use crate::serve::limits::Limits;
 use crate::serve::reply;
+use crate::serve::scraper::{Answer, Scraper, Terms};
 
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
 /// It answers GET with the page, HEAD with the page's headers, and every other method with 405. It
 /// looks at no path: mount it at any.
 ///
-/// Each GET takes a snapshot of its own, on the thread that calls the service, which waits for the
-/// sources. The answer to HEAD takes none, so it has no `Content-Length`; a framework that puts one
+/// Each GET is answered from a snapshot that was begun after it came; requests that come while one
+/// is taken share the next. The sources are asked on threads of the crate's own, and have as long as
+/// the header `X-Prometheus-Scrape-Timeout-Seconds` says, less a tenth, or else 5 seconds. Past
+/// that, the page comes with what there is and says what is missing.
+///
+/// The answer to HEAD takes no snapshot, so it has no `Content-Length`; a framework that puts one
 /// on whatever body it gets, as axum does, says 0 there.
 ///
 /// With axum, which takes tower services:
@@ -33,9 +41,9 @@ use crate::serve::reply;
 ///     .route("/parsec/metrics", any_service(aggregator.handler()))
 ///     .route("/parsec/telemetry/metrics", any_service(aggregator.prometheus_handler()));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handler {
-    aggregator: Arc<Aggregator>,
+    scraper: Arc<Scraper>,
     format: Format,
 }
 
@@ -43,50 +51,116 @@ impl Aggregator {
     /// The JSON page as a service. Its usual place is `/parsec/metrics`.
     #[must_use]
     pub fn handler(&self) -> Handler {
-        Handler {
-            aggregator: Arc::new(self.clone()),
-            format: Format::Json,
-        }
+        Handler::new(self, Format::Json)
     }
 
     /// The Prometheus page as a service. Its usual place is `/parsec/telemetry/metrics`.
     #[must_use]
     pub fn prometheus_handler(&self) -> Handler {
-        Handler {
-            aggregator: Arc::new(self.clone()),
-            format: Format::Prometheus,
-        }
+        Handler::new(self, Format::Prometheus)
     }
 }
 
 impl Handler {
-    pub(super) fn reply(&self, method: &Method) -> Response<Full<Bytes>> {
-        reply::page(method, self.format.content_type(), || {
-            Bytes::from(self.aggregator.render(self.format))
-        })
+    fn new(aggregator: &Aggregator, format: Format) -> Self {
+        Self {
+            scraper: Arc::new(Scraper::new(aggregator.clone())),
+            format,
+        }
+    }
+
+    fn answer<B>(&self, request: &Request<B>) -> Answer {
+        let terms = Terms {
+            freshness: Duration::ZERO,
+            timeout: Limits::DEFAULT.source_timeout,
+        };
+        answer(
+            &self.scraper,
+            terms,
+            self.format,
+            request.method(),
+            request.headers(),
+        )
+    }
+}
+
+/// The answer to a request for a page of numbers.
+pub(super) fn answer(
+    scraper: &Scraper,
+    mut terms: Terms,
+    format: Format,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Answer {
+    let content_type = format.content_type();
+    if method != Method::GET {
+        return Answer::now(reply::page(method, content_type, Bytes::new));
+    }
+    if let Some(timeout) = scrape_timeout(headers) {
+        terms.timeout = timeout;
+    }
+    let aggregator = Arc::clone(scraper.aggregator());
+    scraper.scrape(
+        terms,
+        |taken| taken.has(format),
+        move |taken| {
+            reply::page(&Method::GET, content_type, || {
+                taken.page(format, &aggregator)
+            })
+        },
+    )
+}
+
+/// How long who asks will wait, less a tenth, for the answer has a way to go.
+fn scrape_timeout(headers: &HeaderMap) -> Option<Duration> {
+    /// The most that is granted: a client may say anything.
+    const MOST: f64 = 30.0;
+    let seconds = headers.get("x-prometheus-scrape-timeout-seconds")?;
+    let seconds: f64 = seconds.to_str().ok()?.parse().ok()?;
+    (seconds > 0.0).then(|| Duration::from_secs_f64((seconds * 0.9).min(MOST)))
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("aggregator", self.scraper.aggregator())
+            .field("format", &self.format)
+            .finish()
+    }
+}
+
+/// The response of a [`Handler`], once there is a snapshot. It needs no particular runtime.
+#[derive(Debug)]
+pub struct Responding(Answer);
+
+impl Future for Responding {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(Ok)
     }
 }
 
 impl<B> hyper::service::Service<Request<B>> for Handler {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Responding;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.reply(request.method())))
+        Responding(self.answer(&request))
     }
 }
 
 impl<B> tower_service::Service<Request<B>> for Handler {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Responding;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.reply(request.method())))
+        Responding(self.answer(&request))
     }
 }

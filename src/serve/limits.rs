@@ -26,6 +26,8 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) drain_timeout: Duration,
+    pub(super) source_timeout: Duration,
+    pub(super) freshness: Duration,
     pub(super) headers: usize,
     pub(super) header_bytes: usize,
 }
@@ -37,6 +39,8 @@ impl Limits {
         idle_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_secs(5),
+        source_timeout: Duration::from_secs(5),
+        freshness: Duration::from_millis(100),
         headers: 100,
         header_bytes: 16 * 1024,
     };

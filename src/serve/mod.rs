@@ -5,6 +5,11 @@ mod limits;
 mod reply;
 mod stats;
 
+mod round;
+mod taken;
+
+mod scraper;
+
 mod handler;
 
 mod builder;
@@ -16,5 +21,5 @@ mod places;
 mod accept;
 
 pub use builder::ServerBuilder;
-pub use handler::Handler;
+pub use handler::{Handler, Responding};
 pub use server::{Server, serve};

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use tokio::net::TcpListener;
 
 use crate::aggregator::Aggregator;
+use crate::encode::Format;
 use crate::serve::accept;
 use crate::serve::builder::ServerBuilder;
-use crate::serve::handler::Handler;
+use crate::serve::handler;
 use crate::serve::limits::Limits;
 use crate::serve::reply::{self, HTML, PLAIN, Reply};
+use crate::serve::scraper::{Answer, Scraper, Terms};
 use crate::serve::stats::{Refusal, Stats};
 
 const INDEX: &str = "/";
@@ -72,8 +75,7 @@ pub struct Server {
 }
 
 struct State {
-    json: Handler,
-    prometheus: Handler,
+    scraper: Scraper,
     limits: Limits,
     stats: Arc<Stats>,
     draining: AtomicBool,
@@ -99,8 +101,7 @@ impl Server {
     pub(super) fn new(builder: ServerBuilder) -> Self {
         let ServerBuilder { aggregator, limits } = builder;
         let state = State {
-            json: aggregator.handler(),
-            prometheus: aggregator.prometheus_handler(),
+            scraper: Scraper::new(aggregator),
             limits,
             stats: Arc::default(),
             draining: AtomicBool::new(false),
@@ -129,6 +130,29 @@ impl Server {
 
     /// The response to a request: all that the server does, but for the network.
     ///
+    /// It is made where it holds up nobody else, so awaiting it holds up no runtime; nor does it
+    /// need one.
+    ///
+    /// ```
+    /// use http::{Request, StatusCode};
+    /// use parsec_telemetry::{Aggregator, Server};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let server = Server::builder(Aggregator::new()).build();
+    /// let request = Request::get("/parsec/metrics").body(()).expect("a request");
+    /// assert_eq!(server.respond(&request).await.status(), StatusCode::OK);
+    /// # });
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn respond<B>(
+        &self,
+        request: &Request<B>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<B> {
+        self.answer(request, Admission::Full)
+    }
+
+    /// [`respond`](Self::respond), waited for: it blocks its thread for as long as the sources take.
+    ///
     /// ```
     /// use http::{Request, StatusCode};
     /// use parsec_telemetry::{Aggregator, Server};
@@ -139,20 +163,8 @@ impl Server {
     /// # Ok::<(), http::Error>(())
     /// ```
     #[must_use]
-    pub fn handle<B>(&self, request: &Request<B>) -> Reply {
-        self.page(request.method(), request.uri().path())
-    }
-
-    fn page(&self, method: &Method, path: &str) -> Reply {
-        match path {
-            JSON => self.state.json.reply(method),
-            PROMETHEUS => self.state.prometheus.reply(method),
-            HEALTH => reply::page(method, PLAIN, || Bytes::from_static(b"ok\n")),
-            READY if self.state.draining.load(Relaxed) => unavailable(ENDING),
-            READY => reply::page(method, PLAIN, || Bytes::from_static(b"ready\n")),
-            INDEX => reply::page(method, HTML, || Bytes::from(index())),
-            path => reply::error(StatusCode::NOT_FOUND, not_found(path)),
-        }
+    pub fn handle<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        self.answer(request, Admission::Full).wait()
     }
 
     /// Serves until `shutdown` is ready. Then `/readyz` says so, requests in flight are finished,
@@ -169,26 +181,39 @@ impl Server {
         accept::serve(&self, &listener, shutdown).await
     }
 
-    /// The response to a request, made where it holds up nobody else: a source may block its
-    /// thread, and this one's next task is another connection.
-    pub(super) fn answer<B>(
-        &self,
-        request: &Request<B>,
-        admission: Admission,
-    ) -> impl Future<Output = Reply> + Send + use<B> {
-        let server = self.clone();
-        let method = request.method().clone();
-        let path = request.uri().path().to_owned();
-        async move {
-            if let Some(refusal) = server.refusal(&path, admission) {
-                return refusal;
-            }
-            if method != Method::GET || !matches!(path.as_str(), JSON | PROMETHEUS) {
-                return server.page(&method, &path);
-            }
-            let made = tokio::task::spawn_blocking(move || server.page(&method, &path)).await;
-            // Sources and rules that panic are caught, so the runtime itself is ending.
-            made.unwrap_or_else(|_| unavailable(ENDING))
+    pub(super) fn answer<B>(&self, request: &Request<B>, admission: Admission) -> Answer {
+        let (method, path) = (request.method(), request.uri().path());
+        if let Some(refusal) = self.refusal(path, admission) {
+            return Answer::now(refusal);
+        }
+        let format = match path {
+            JSON => Format::Json,
+            PROMETHEUS => Format::Prometheus,
+            _ => return Answer::now(self.page(method, path)),
+        };
+        let Limits {
+            freshness,
+            source_timeout: timeout,
+            ..
+        } = self.state.limits;
+        let terms = Terms { freshness, timeout };
+        handler::answer(
+            &self.state.scraper,
+            terms,
+            format,
+            method,
+            request.headers(),
+        )
+    }
+
+    /// A page that needs no numbers.
+    fn page(&self, method: &Method, path: &str) -> Reply {
+        match path {
+            HEALTH => reply::page(method, PLAIN, || Bytes::from_static(b"ok\n")),
+            READY if self.state.draining.load(Relaxed) => unavailable(ENDING),
+            READY => reply::page(method, PLAIN, || Bytes::from_static(b"ready\n")),
+            INDEX => reply::page(method, HTML, || Bytes::from(index())),
+            path => reply::error(StatusCode::NOT_FOUND, not_found(path)),
         }
     }
 
@@ -208,6 +233,7 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
+            .field("aggregator", self.state.scraper.aggregator())
             .field("limits", &self.state.limits)
             .field("stats", &self.state.stats)
             .field("draining", &self.state.draining)

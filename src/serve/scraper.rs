@@ -1,0 +1,290 @@
+//! One snapshot for all who ask at once.
+//!
+//! A thread of its own takes the snapshots: whoever asks while it takes one shares the next, or
+//! this one if they do not mind that it was begun a little before they came. It waits for the
+//! sources, and for none of them longer than those who ask have time: then they get what there is.
+
+use std::pin::Pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tokio::sync::oneshot;
+
+use crate::aggregator::{Aggregator, Report};
+use crate::caught::caught;
+use crate::serve::reply::{self, Reply};
+use crate::serve::round::{Asker, Engaged, Round};
+use crate::serve::taken::Taken;
+
+/// A source that has not answered for so long may be stuck: another thread goes on with the rest.
+const STALL: Duration = Duration::from_millis(20);
+
+/// How a request wants its snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// How long before the request the snapshot may have been begun.
+    pub(super) freshness: Duration,
+    /// How long the sources may take.
+    pub(super) timeout: Duration,
+}
+
+/// Takes snapshots of an aggregator. It has no threads before it is first asked.
+pub(super) struct Scraper {
+    aggregator: Arc<Aggregator>,
+    latest: Latest,
+    orders: OnceLock<Option<Sender<Order>>>,
+}
+
+/// The last snapshot whose round has ended.
+type Latest = Arc<Mutex<Option<Arc<Taken>>>>;
+
+type Make = Box<dyn FnOnce(&Taken) -> Reply + Send>;
+
+struct Order {
+    came: Instant,
+    terms: Terms,
+    make: Make,
+    to: oneshot::Sender<Reply>,
+}
+
+impl Order {
+    fn is_satisfied_by(&self, begun: Instant) -> bool {
+        self.came <= begun || self.came.duration_since(begun) <= self.terms.freshness
+    }
+
+    /// A timeout is short, or far off in any case.
+    fn deadline(&self) -> Instant {
+        self.came + self.terms.timeout
+    }
+}
+
+impl Scraper {
+    pub(super) fn new(aggregator: Aggregator) -> Self {
+        Self {
+            aggregator: Arc::new(aggregator),
+            latest: Latest::default(),
+            orders: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn aggregator(&self) -> &Arc<Aggregator> {
+        &self.aggregator
+    }
+
+    /// A reply made of a snapshot. It is made on the thread that takes the snapshots, for a large
+    /// page takes its time too; unless `is_at_hand` says that there is little left to do.
+    pub(super) fn scrape(
+        &self,
+        terms: Terms,
+        is_at_hand: impl FnOnce(&Taken) -> bool,
+        make: impl FnOnce(&Taken) -> Reply + Send + 'static,
+    ) -> Answer {
+        let came = Instant::now();
+        if !terms.freshness.is_zero()
+            && let Some(latest) = latest(&self.latest)
+            && came.duration_since(latest.begun) <= terms.freshness
+            && is_at_hand(&latest)
+        {
+            return Answer::now(make(&latest));
+        }
+        let Some(orders) = self.orders.get_or_init(|| self.begin()) else {
+            // No thread is to be had. Then this one takes the snapshot, as any program would.
+            let places = 0..self.aggregator.source_types().len();
+            let reports = places.map(|place| Some(self.aggregator.ask(place)));
+            return Answer::now(make(&self.aggregator.taken(came, reports.collect())));
+        };
+        let (to, reply) = oneshot::channel();
+        let make = Box::new(make);
+        // The other end is there for as long as this one.
+        let _ = orders.send(Order {
+            came,
+            terms,
+            make,
+            to,
+        });
+        Answer(State::Later(reply))
+    }
+
+    fn begin(&self) -> Option<Sender<Order>> {
+        let (sender, orders) = channel();
+        let rounds = Rounds {
+            engaged: Engaged::none_of(self.aggregator.source_types().len()),
+            aggregator: Arc::clone(&self.aggregator),
+            latest: Arc::clone(&self.latest),
+            orders,
+            waiting: Vec::new(),
+            asker: None,
+        };
+        thread::Builder::new()
+            .name("parsec-scraper".to_owned())
+            .spawn(move || rounds.run())
+            .ok()?;
+        Some(sender)
+    }
+}
+
+impl Aggregator {
+    fn taken(&self, begun: Instant, reports: Vec<Option<Report>>) -> Taken {
+        let at = self.now();
+        let is_missing = |&place: &usize| reports[place].is_none();
+        let missing = (0..reports.len()).filter(is_missing).collect();
+        let reports = reports.into_iter().map(Option::unwrap_or_default).collect();
+        Taken::new(begun, self.merged(at, reports), missing)
+    }
+}
+
+fn latest(latest: &Latest) -> Option<Arc<Taken>> {
+    let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+    latest.clone()
+}
+
+/// The thread that takes the snapshots: it ends when its [`Scraper`] does.
+struct Rounds {
+    aggregator: Arc<Aggregator>,
+    latest: Latest,
+    orders: Receiver<Order>,
+    waiting: Vec<Order>,
+    engaged: Engaged,
+    /// Who asks the sources, unless it was left with one that did not answer.
+    asker: Option<Asker>,
+}
+
+impl Rounds {
+    fn run(mut self) {
+        while let Some(order) = self.next() {
+            self.waiting.push(order);
+            self.waiting.extend(self.orders.try_iter());
+            if let Some(latest) = latest(&self.latest) {
+                self.answer(&latest, |order| order.is_satisfied_by(latest.begun));
+            }
+            if !self.waiting.is_empty() {
+                self.round();
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Order> {
+        // Who came while a round was on, and could not have its snapshot, comes first.
+        self.waiting.pop().or_else(|| self.orders.recv().ok())
+    }
+
+    fn round(&mut self) {
+        let begun = Instant::now();
+        let end = self.waiting.iter().map(Order::deadline).max();
+        let end = end.expect("somebody waits");
+        let round = Round::new(Arc::clone(&self.aggregator), self.engaged.clone());
+        let round = Arc::new(round);
+        if self.asker.is_none() {
+            self.asker = Asker::hire();
+        }
+        if let Some(asker) = &self.asker {
+            asker.begin(&round);
+        }
+        let in_time = self.wait(&round, begun, end);
+        if !in_time {
+            // It is stuck, or as good as: it ends when its call returns.
+            self.asker = None;
+        }
+        let taken = Arc::new(self.aggregator.taken(begun, round.end()));
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&taken));
+        self.waiting.extend(self.orders.try_iter());
+        self.answer(&taken, |order| order.is_satisfied_by(begun));
+    }
+
+    /// Waits until every source has answered, or nobody waits for it any more; whether all have.
+    fn wait(&mut self, round: &Arc<Round>, begun: Instant, end: Instant) -> bool {
+        let mut progress = 0;
+        loop {
+            let deadlines = self.waiting.iter().map(Order::deadline);
+            let until = deadlines.fold(end, Instant::min);
+            match round.wait(until.min(Instant::now() + STALL)) {
+                Ok(()) => return true,
+                Err(settled) if settled == progress && round.has_more() => {
+                    self.asker = Asker::hire();
+                    if let Some(asker) = &self.asker {
+                        asker.begin(round);
+                    }
+                }
+                Err(settled) => progress = settled,
+            }
+            // Who comes later has a deadline, too.
+            self.waiting.extend(self.orders.try_iter());
+            self.waiting.retain(|order| !order.to.is_closed());
+            let now = Instant::now();
+            // Who came too late for this round may have all the time in the world: the next is
+            // theirs, and a source that is stuck in this one does not hold that up.
+            let mut waiting = self.waiting.iter();
+            if now >= end || !waiting.any(|order| order.is_satisfied_by(begun)) {
+                return false;
+            }
+            if self.waiting.iter().any(|order| order.deadline() <= now) {
+                let taken = self.aggregator.taken(begun, round.reports());
+                self.answer(&taken, |order| order.deadline() <= now);
+            }
+        }
+    }
+
+    /// Answers those who can be, and leaves the others waiting.
+    fn answer(&mut self, taken: &Taken, can_be: impl Fn(&Order) -> bool) {
+        for order in self.waiting.extract_if(.., |order| can_be(order)) {
+            // Without a reply, the other side says that there is none.
+            if let Some(reply) = caught(|| (order.make)(taken)) {
+                // Who asked may have gone.
+                let _ = order.to.send(reply);
+            }
+        }
+    }
+}
+
+/// A reply, now or once there is a snapshot. It needs no particular runtime.
+#[derive(Debug)]
+pub(super) struct Answer(State);
+
+#[derive(Debug)]
+enum State {
+    Now(Option<Reply>),
+    Later(oneshot::Receiver<Reply>),
+}
+
+impl Answer {
+    pub(super) fn now(reply: Reply) -> Self {
+        Self(State::Now(Some(reply)))
+    }
+
+    /// Blocks this thread, and so whatever else it runs.
+    pub(super) fn wait(mut self) -> Reply {
+        struct Unpark(thread::Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(reply) = Pin::new(&mut self).poll(&mut context) {
+                return reply;
+            }
+            thread::park();
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+        match &mut self.get_mut().0 {
+            State::Now(reply) => Poll::Ready(reply.take().expect("polled once it was ready")),
+            State::Later(reply) => Pin::new(reply).poll(context).map(|reply| {
+                let text = "the page could not be made: look for a panic on standard error\n";
+                let failed = |_| reply::error(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned());
+                reply.unwrap_or_else(failed)
+            }),
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! What a scrape costs and how long it takes: shared snapshots, and sources that are slow, stuck,
+//! or come back.
+
+// Without `serve` nobody scrapes.
+#![cfg(feature = "serve")]
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use parsec_telemetry::{
+    Aggregator, CacheStats, EnvelopeCounters, HistoryStats, PresenceStats, Server, Snapshot, Source,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+const JSON: &str = "/parsec/metrics";
+const TEXT: &str = "/parsec/telemetry/metrics";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Far less than any timeout here, and time enough for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+// Sharing
+
+#[test]
+fn a_thousand_at_once_cost_about_one_snapshot() {
+    let asked = Asked::taking(Duration::from_millis(30));
+    // Strict, so that none is answered from an old one.
+    for freshness in [Duration::ZERO, Duration::from_millis(100)] {
+        let server = Server::builder(Aggregator::new().source(asked.clone()))
+            .freshness(freshness)
+            .build();
+        let before = asked.times();
+        let pages = runtime().block_on(async {
+            let mut asking = tokio::task::JoinSet::new();
+            for number in 0..1000 {
+                let page = [JSON, TEXT][number % 2];
+                asking.spawn(server.respond(&get(page)));
+            }
+            asking.join_all().await
+        });
+        assert_eq!(pages.len(), 1000);
+        for page in pages {
+            assert_eq!(page.status(), StatusCode::OK);
+        }
+        let cost = asked.times() - before;
+        assert!((1..=5).contains(&cost), "{cost} snapshots, {freshness:?}");
+    }
+}
+
+#[test]
+fn both_formats_show_the_same_snapshot_while_it_is_fresh() {
+    let asked = Asked::taking(Duration::ZERO);
+    let server = Server::builder(Aggregator::new().source(asked.clone()))
+        .freshness(PATIENCE)
+        .build();
+    for _ in 0..3 {
+        assert_eq!(
+            snapshot(&server.handle(&get(JSON)))
+                .history
+                .total_envelopes_buffered,
+            1
+        );
+        let page = text(&server.handle(&get(TEXT)));
+        assert!(
+            page.contains("\nparsec_telemetry_history_buffered 1\n"),
+            "{page}"
+        );
+    }
+    assert_eq!(asked.times(), 1);
+}
+
+/// With no staleness allowed, what was counted before the request is on its page, whoever else asks.
+#[test]
+fn without_freshness_a_page_has_all_that_was_counted_before_it() {
+    let envelopes = EnvelopeCounters::new();
+    let server = Server::builder(Aggregator::new().source(envelopes.clone()))
+        .freshness(Duration::ZERO)
+        .build();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let (server, aspect) = (&server, envelopes.aspect(&format!("a{number}")));
+            scope.spawn(move || {
+                for count in 1..=50 {
+                    aspect.observe();
+                    let snapshot = snapshot(&server.handle(&get(JSON)));
+                    assert_eq!(snapshot.envelopes.by_aspect[aspect.name()], count);
+                }
+            });
+        }
+    });
+}
+
+// Sources that are slow
+
+#[test]
+fn a_source_that_is_slow_has_the_time_that_the_scraper_has() {
+    let slow = Asked::taking(Duration::from_millis(300));
+    let server = Server::builder(Aggregator::new().source(slow))
+        .source_timeout(Duration::from_millis(50))
+        .build();
+    // More than the default, by the header.
+    let request = timeout_of("3");
+    let page = server.handle(&request);
+    assert_eq!(snapshot(&page).history.total_envelopes_buffered, 1);
+    assert_eq!(missing(&page), Value::Null);
+}
+
+#[test]
+fn past_its_time_a_page_comes_with_what_there_is_and_says_what_is_missing() {
+    let gate = Gate::default();
+    let aggregator = Aggregator::new().source(gate.clone()).source(hits());
+    let server = Server::builder(aggregator)
+        .freshness(Duration::ZERO)
+        .build();
+    let asked = Instant::now();
+    let page = server.handle(&timeout_of("0.5"));
+    let took = asked.elapsed();
+    assert!(
+        took >= Duration::from_millis(440) && took < AT_ONCE,
+        "{took:?}"
+    );
+    assert_eq!(page.status(), StatusCode::OK);
+    assert_eq!(
+        missing(&page),
+        json!([{ "source": 0, "type": "scrapes::Gate" }])
+    );
+    // The source behind it has been asked.
+    assert_eq!(snapshot(&page).cache.size_entries, 7);
+
+    // It is not waited for again, in any format.
+    let asked = Instant::now();
+    let page = text(&server.handle(&get(TEXT)));
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    assert!(
+        page.contains("\nparsec_telemetry_cache_size_entries 7\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("\nparsec_telemetry_source_missing{source=\"0\",type=\"scrapes::Gate\"} 1\n"),
+        "{page}"
+    );
+
+    // It comes back by itself.
+    gate.open();
+    let page = poll("the source", || {
+        let page = server.handle(&get(JSON));
+        missing(&page).is_null().then_some(page)
+    });
+    assert_eq!(snapshot(&page).presence.total_users, 1);
+}
+
+/// One who is in a hurry does not wait for the source as long as one who is not.
+#[test]
+fn each_waits_for_a_source_as_long_as_it_has_time() {
+    let gate = Gate::default();
+    let server = Server::builder(Aggregator::new().source(gate.clone()).source(hits()))
+        .freshness(Duration::ZERO)
+        .build();
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| server.handle(&timeout_of("10")));
+        gate.wait_for_one();
+        let asked = Instant::now();
+        let page = server.handle(&timeout_of("0.3"));
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        assert_eq!(missing(&page)[0]["source"], 0);
+        assert_eq!(snapshot(&page).cache.size_entries, 7);
+        gate.open();
+        let page = patient.join().expect("no panic");
+        assert_eq!(missing(&page), Value::Null);
+        assert_eq!(snapshot(&page).presence.total_users, 1);
+    });
+}
+
+#[test]
+fn a_timeout_that_is_no_time_is_passed_over() {
+    let server = Server::builder(Aggregator::new().source(Asked::taking(Duration::ZERO))).build();
+    for value in [
+        "", "soon", "0", "-1", "NaN", "inf", "1e300", "-inf", "1e-300",
+    ] {
+        let page = server.handle(&timeout_of(value));
+        assert_eq!(page.status(), StatusCode::OK, "{value}");
+    }
+}
+
+// Sources that are stuck
+
+#[test]
+fn stuck_sources_cost_a_thread_each_and_no_more() {
+    let gates: Vec<Gate> = (0..3).map(|_| Gate::default()).collect();
+    let aggregator = gates
+        .iter()
+        .cloned()
+        .fold(Aggregator::new(), Aggregator::source);
+    let server = Server::builder(aggregator.source(hits()))
+        .freshness(Duration::ZERO)
+        .source_timeout(Duration::from_millis(200))
+        .build();
+    for _ in 0..20 {
+        let page = server.handle(&get(JSON));
+        assert_eq!(snapshot(&page).cache.size_entries, 7);
+        assert_eq!(missing(&page).as_array().map(Vec::len), Some(3));
+    }
+    for gate in &gates {
+        assert_eq!(gate.times(), 1, "asked again while its call is stuck");
+        gate.open();
+    }
+    poll("all are back", || {
+        missing(&server.handle(&get(JSON))).is_null().then_some(())
+    });
+}
+
+/// Nothing of ours runs on the runtime's own blocking threads, whose end it waits for.
+#[test]
+fn a_stuck_source_does_not_keep_a_runtime_from_ending() {
+    let gate = Gate::default();
+    let runtime = runtime();
+    let server = Server::builder(Aggregator::new().source(gate.clone())).build();
+    let handler = Aggregator::new().source(gate.clone()).handler();
+    runtime.spawn(server.respond(&get(JSON)));
+    runtime.spawn(handler.oneshot(get(JSON)));
+    gate.wait_for_one();
+    let ended = Instant::now();
+    drop(runtime);
+    assert!(ended.elapsed() < AT_ONCE, "{:?}", ended.elapsed());
+    gate.open();
+}
+
+#[test]
+fn a_handler_mounted_elsewhere_is_not_held_up_either() {
+    let gate = Gate::default();
+    let aggregator = Aggregator::new().source(gate.clone()).source(hits());
+    let handler = aggregator.handler();
+    let page = runtime().block_on(async {
+        // One thread runs both: it has to be free while the page waits.
+        let other = tokio::spawn(async { 1 });
+        let page = tokio::spawn(handler.oneshot(timeout_of("0.2")));
+        assert_eq!(other.await.expect("no panic"), 1);
+        let Ok(page) = page.await.expect("no panic");
+        page
+    });
+    assert_eq!(missing(&page)[0]["type"], "scrapes::Gate");
+    gate.open();
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_nothing_behind() {
+    let gate = Gate::default();
+    let server = Server::builder(Aggregator::new().source(gate.clone()))
+        .freshness(Duration::ZERO)
+        .source_timeout(Duration::from_secs(600))
+        .build();
+    let request = server.respond(&get(JSON));
+    gate.wait_for_one();
+    drop(request);
+    // The source is given up with the last who waited for it, so this one is not held up.
+    let asked = Instant::now();
+    let page = server.handle(&get(JSON));
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    assert_eq!(missing(&page)[0]["source"], 0);
+    gate.open();
+}
+
+// Sources
+
+/// Reports how often it has been asked, and takes its time.
+#[derive(Clone)]
+struct Asked(Arc<AtomicU64>, Duration);
+
+impl Asked {
+    fn taking(time: Duration) -> Self {
+        Self(Arc::default(), time)
+    }
+
+    fn times(&self) -> u64 {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Source for Asked {
+    fn history(&self) -> Option<HistoryStats> {
+        thread::sleep(self.1);
+        Some(HistoryStats {
+            total_envelopes_buffered: self.0.fetch_add(1, SeqCst) + 1,
+            ..Default::default()
+        })
+    }
+}
+
+/// Does not answer before it is open.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<(u64, bool)>, Condvar)>);
+
+impl Gate {
+    fn times(&self) -> u64 {
+        self.0.0.lock().expect("no panic").0
+    }
+
+    fn wait_for_one(&self) {
+        poll("somebody asks", || (self.times() > 0).then_some(()));
+    }
+
+    fn open(&self) {
+        self.0.0.lock().expect("no panic").1 = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl Source for Gate {
+    fn presence(&self) -> Option<PresenceStats> {
+        let mut state = self.0.0.lock().expect("no panic");
+        state.0 += 1;
+        while !state.1 {
+            state = self.0.1.wait(state).expect("no panic");
+        }
+        Some(PresenceStats {
+            total_users: 1,
+            ..Default::default()
+        })
+    }
+}
+
+fn hits() -> impl Source {
+    struct Hits;
+    impl Source for Hits {
+        fn cache(&self) -> Option<CacheStats> {
+            Some(CacheStats {
+                size_entries: 7,
+                ..Default::default()
+            })
+        }
+    }
+    Hits
+}
+
+// Requests and pages
+
+fn get(path: &str) -> Request<()> {
+    Request::get(path).body(()).expect("a request")
+}
+
+fn timeout_of(seconds: &str) -> Request<()> {
+    let request = Request::get(JSON).header("X-Prometheus-Scrape-Timeout-Seconds", seconds);
+    request.body(()).expect("a request")
+}
+
+fn text(page: &Response<Full<Bytes>>) -> String {
+    let body = runtime()
+        .block_on(page.body().clone().collect())
+        .expect("a body");
+    String::from_utf8(body.to_bytes().into()).expect("UTF-8")
+}
+
+fn snapshot(page: &Response<Full<Bytes>>) -> Snapshot {
+    serde_json::from_str(&text(page)).expect("a snapshot")
+}
+
+fn missing(page: &Response<Full<Bytes>>) -> Value {
+    let page: Value = serde_json::from_str(&text(page)).expect("JSON");
+    page["missing"].clone()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime")
+}
+
+/// Asks until there is an answer.
+fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited for in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
