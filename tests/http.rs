@@ -75,7 +75,11 @@ fn get_is_answered_with_the_page() {
         let response = call(&server, Method::GET, page);
         assert_eq!(response.status(), StatusCode::OK);
         checked_headers(&response, content_type);
-        assert_eq!(body(response), aggregator.render(format));
+        let page = body(response);
+        let rendered = aggregator.render(format);
+        // On the text page the server reports on itself behind that.
+        let rest = page.strip_prefix(rendered.as_slice()).expect("the page");
+        assert_eq!(rest.is_empty(), format == Format::Json, "{format:?}");
     }
 }
 

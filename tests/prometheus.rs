@@ -105,7 +105,7 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
         r#"scrape_samples_scraped{job="parsec"}"#,
         &on_the_page.to_string(),
     );
-    let series = prometheus.ask(r#"count({job="parsec",__name__=~"parsec_.+"})"#);
+    let series = prometheus.ask(r#"count({job="parsec",__name__=~"(parsec|process)_.+"})"#);
     assert_eq!(value_of(&series), Some(on_the_page.to_string()).as_deref());
     assert_eq!(prometheus.ask("forged_total"), Vec::<Value>::new());
 
@@ -122,12 +122,16 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
         assert_eq!(aspects, ODD.into_iter().chain(["data"]).collect());
     }
 
-    // A counter is a counter, and all else is a gauge.
+    // A counter is a counter, and all else is a gauge but for the one summary.
     let types = prometheus.types();
     assert_eq!(types.len(), page.matches("# TYPE ").count());
     for (family, kind) in &types {
-        let counter = family == "parsec_telemetry_envelopes_total";
-        assert_eq!(kind, if counter { "counter" } else { "gauge" }, "{family}");
+        let expected = match family.as_str() {
+            counter if counter.ends_with("_total") => "counter",
+            "parsec_telemetry_snapshot_duration_seconds" => "summary",
+            _ => "gauge",
+        };
+        assert_eq!(kind, expected, "{family}");
     }
 
     // A rule of ours fires, and so does the operator's rule on it.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::aggregator::Aggregator;
@@ -16,6 +16,7 @@ use crate::encode::Format;
 use crate::serve::limits::Limits;
 use crate::serve::reply;
 use crate::serve::scraper::{Answer, Scraper, Terms};
+use crate::serve::stats::Stats;
 
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
@@ -64,7 +65,7 @@ impl Aggregator {
 impl Handler {
     fn new(aggregator: &Aggregator, format: Format) -> Self {
         Self {
-            scraper: Arc::new(Scraper::new(aggregator.clone())),
+            scraper: Arc::new(Scraper::new(aggregator.clone(), Arc::default())),
             format,
         }
     }
@@ -76,6 +77,7 @@ impl Handler {
         };
         answer(
             &self.scraper,
+            None,
             terms,
             self.format,
             request.method(),
@@ -84,9 +86,10 @@ impl Handler {
     }
 }
 
-/// The answer to a request for a page of numbers.
+/// The answer to a request for a page of numbers. A server counts it, and reports on itself there.
 pub(super) fn answer(
     scraper: &Scraper,
+    server: Option<Arc<Stats>>,
     mut terms: Terms,
     format: Format,
     method: &Method,
@@ -94,7 +97,11 @@ pub(super) fn answer(
 ) -> Answer {
     let content_type = format.content_type();
     if method != Method::GET {
-        return Answer::now(reply::page(method, content_type, Bytes::new));
+        let reply = reply::page(method, content_type, Bytes::new);
+        if let Some(stats) = server {
+            stats.scraped(format, reply.status());
+        }
+        return Answer::now(reply);
     }
     if let Some(timeout) = scrape_timeout(headers) {
         terms.timeout = timeout;
@@ -104,9 +111,12 @@ pub(super) fn answer(
         terms,
         |taken| taken.has(format),
         move |taken| {
-            reply::page(&Method::GET, content_type, || {
-                taken.page(format, &aggregator)
-            })
+            let server = server.as_deref();
+            if let Some(stats) = server {
+                stats.scraped(format, StatusCode::OK);
+            }
+            let page = || taken.page(format, &aggregator, server);
+            reply::page(&Method::GET, content_type, page)
         },
     )
 }

@@ -3,6 +3,9 @@
 
 mod limits;
 mod reply;
+mod text;
+
+mod process;
 mod stats;
 
 mod round;

@@ -18,6 +18,7 @@ use crate::aggregator::{Aggregator, Report};
 use crate::caught::caught;
 use crate::serve::reply::{self, Reply};
 use crate::serve::round::{Asker, Engaged, Round};
+use crate::serve::stats::Stats;
 use crate::serve::taken::Taken;
 
 /// A source that has not answered for so long may be stuck: another thread goes on with the rest.
@@ -35,6 +36,7 @@ pub(super) struct Terms {
 /// Takes snapshots of an aggregator. It has no threads before it is first asked.
 pub(super) struct Scraper {
     aggregator: Arc<Aggregator>,
+    stats: Arc<Stats>,
     latest: Latest,
     orders: OnceLock<Option<Sender<Order>>>,
 }
@@ -63,9 +65,10 @@ impl Order {
 }
 
 impl Scraper {
-    pub(super) fn new(aggregator: Aggregator) -> Self {
+    pub(super) fn new(aggregator: Aggregator, stats: Arc<Stats>) -> Self {
         Self {
             aggregator: Arc::new(aggregator),
+            stats,
             latest: Latest::default(),
             orders: OnceLock::new(),
         }
@@ -114,6 +117,7 @@ impl Scraper {
         let rounds = Rounds {
             engaged: Engaged::none_of(self.aggregator.source_types().len()),
             aggregator: Arc::clone(&self.aggregator),
+            stats: Arc::clone(&self.stats),
             latest: Arc::clone(&self.latest),
             orders,
             waiting: Vec::new(),
@@ -145,6 +149,7 @@ fn latest(latest: &Latest) -> Option<Arc<Taken>> {
 /// The thread that takes the snapshots: it ends when its [`Scraper`] does.
 struct Rounds {
     aggregator: Arc<Aggregator>,
+    stats: Arc<Stats>,
     latest: Latest,
     orders: Receiver<Order>,
     waiting: Vec<Order>,
@@ -189,7 +194,10 @@ impl Rounds {
             // It is stuck, or as good as: it ends when its call returns.
             self.asker = None;
         }
-        let taken = Arc::new(self.aggregator.taken(begun, round.end()));
+        let reports = round.end();
+        let missing = reports.iter().filter(|report| report.is_none()).count();
+        self.stats.took_snapshot(begun.elapsed(), missing);
+        let taken = Arc::new(self.aggregator.taken(begun, reports));
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&taken));
         self.waiting.extend(self.orders.try_iter());
         self.answer(&taken, |order| order.is_satisfied_by(begun));

@@ -100,10 +100,11 @@ impl Server {
 
     pub(super) fn new(builder: ServerBuilder) -> Self {
         let ServerBuilder { aggregator, limits } = builder;
+        let counts = Arc::<Stats>::default();
         let state = State {
-            scraper: Scraper::new(aggregator),
+            scraper: Scraper::new(aggregator, Arc::clone(&counts)),
             limits,
-            stats: Arc::default(),
+            stats: counts,
             draining: AtomicBool::new(false),
         };
         Self {
@@ -183,13 +184,19 @@ impl Server {
 
     pub(super) fn answer<B>(&self, request: &Request<B>, admission: Admission) -> Answer {
         let (method, path) = (request.method(), request.uri().path());
+        let format = match path {
+            JSON => Some(Format::Json),
+            PROMETHEUS => Some(Format::Prometheus),
+            _ => None,
+        };
         if let Some(refusal) = self.refusal(path, admission) {
+            if let Some(format) = format {
+                self.stats().scraped(format, refusal.status());
+            }
             return Answer::now(refusal);
         }
-        let format = match path {
-            JSON => Format::Json,
-            PROMETHEUS => Format::Prometheus,
-            _ => return Answer::now(self.page(method, path)),
+        let Some(format) = format else {
+            return Answer::now(self.page(method, path));
         };
         let Limits {
             freshness,
@@ -199,6 +206,7 @@ impl Server {
         let terms = Terms { freshness, timeout };
         handler::answer(
             &self.state.scraper,
+            Some(Arc::clone(self.stats())),
             terms,
             format,
             method,

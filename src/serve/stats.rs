@@ -1,6 +1,16 @@
-//! What the server counts of itself.
+//! What the server counts of itself, and how the text page shows it.
+//!
+//! Every label is of a closed set, and every sample is there from the start.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::aggregator::Aggregator;
+use crate::encode::Format;
+use crate::serve::text::Text;
 
 /// Why a connection was not served, or no longer.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +27,35 @@ pub(super) enum Refusal {
     NotAccepted,
 }
 
+/// By the discriminants above.
+const REFUSALS: [&str; 5] = [
+    "full",
+    "slow_request",
+    "slow_reader",
+    "ending",
+    "not_accepted",
+];
+
+const FORMATS: [(Format, &str); 2] = [(Format::Json, "json"), (Format::Prometheus, "prometheus")];
+
+/// What a scrape may be answered with.
+const CODES: [StatusCode; 4] = [
+    StatusCode::OK,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 /// Counts, and nothing that grows. All relaxed: none says anything about another.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     accepted: AtomicU64,
     open: AtomicU64,
-    refused: [AtomicU64; 5],
+    refused: [AtomicU64; REFUSALS.len()],
+    scrapes: [[AtomicU64; CODES.len()]; FORMATS.len()],
+    snapshots: AtomicU64,
+    snapshot_nanos: AtomicU64,
+    source_timeouts: AtomicU64,
 }
 
 impl Stats {
@@ -31,16 +64,110 @@ impl Stats {
     }
 
     /// A connection, until what this returns is dropped.
-    pub(super) fn accepted(self: std::sync::Arc<Self>) -> Open {
+    pub(super) fn accepted(self: Arc<Self>) -> Open {
         self.accepted.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
         Open(self)
+    }
+
+    pub(super) fn scraped(&self, format: Format, code: StatusCode) {
+        let format = FORMATS.iter().position(|(known, _)| *known == format);
+        let code = CODES.iter().position(|known| *known == code);
+        if let (Some(format), Some(code)) = (format, code) {
+            self.scrapes[format][code].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn took_snapshot(&self, took: Duration, missing: usize) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.snapshots.fetch_add(1, Relaxed);
+        self.snapshot_nanos.fetch_add(nanos, Relaxed);
+        self.source_timeouts.fetch_add(missing as u64, Relaxed);
+    }
+
+    /// Appends what there is to say to a text page.
+    pub(super) fn write(&self, page: &mut Vec<u8>, aggregator: &Aggregator) {
+        let mut text = Text(page);
+        text.family(
+            "parsec_telemetry_build_info",
+            "gauge",
+            "1, by the version of the crate.",
+        );
+        text.sample(
+            "parsec_telemetry_build_info",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            1,
+        );
+        let scrapes = "parsec_telemetry_scrapes_total";
+        text.family(
+            scrapes,
+            "counter",
+            "Requests for a page of numbers, by what it was answered.",
+        );
+        for ((_, format), by_code) in FORMATS.iter().zip(&self.scrapes) {
+            for (code, count) in CODES.iter().zip(by_code) {
+                let labels = [("format", *format), ("code", code.as_str())];
+                text.sample(scrapes, &labels, count.load(Relaxed));
+            }
+        }
+        let duration = "parsec_telemetry_snapshot_duration_seconds";
+        text.family(
+            duration,
+            "summary",
+            "How long the sources took to answer, a snapshot.",
+        );
+        let seconds = Duration::from_nanos(self.snapshot_nanos.load(Relaxed)).as_secs_f64();
+        text.sample(&format!("{duration}_sum"), &[], seconds);
+        text.sample(
+            &format!("{duration}_count"),
+            &[],
+            self.snapshots.load(Relaxed),
+        );
+        text.single(
+            "parsec_telemetry_connections_open",
+            "gauge",
+            "Connections open now.",
+            self.open.load(Relaxed),
+        );
+        text.single(
+            "parsec_telemetry_connections_accepted_total",
+            "counter",
+            "Connections accepted.",
+            self.accepted.load(Relaxed),
+        );
+        let refused = "parsec_telemetry_connections_refused_total";
+        text.family(
+            refused,
+            "counter",
+            "Connections that were not served, or no longer, by why.",
+        );
+        for (why, count) in REFUSALS.iter().zip(&self.refused) {
+            text.sample(refused, &[("reason", why)], count.load(Relaxed));
+        }
+        text.single(
+            "parsec_telemetry_source_panics_total",
+            "counter",
+            "Sections of a source that panicked and are not in a snapshot.",
+            aggregator.source_panics(),
+        );
+        text.single(
+            "parsec_telemetry_source_timeouts_total",
+            "counter",
+            "Sources that did not answer in time and are not in a snapshot.",
+            self.source_timeouts.load(Relaxed),
+        );
+        text.single(
+            "parsec_telemetry_rule_panics_total",
+            "counter",
+            "Alert rules that panicked, and so did not fire on a snapshot.",
+            aggregator.rule_panics(),
+        );
     }
 }
 
 /// A connection that is open.
 #[derive(Debug)]
-pub(super) struct Open(std::sync::Arc<Stats>);
+pub(super) struct Open(Arc<Stats>);
 
 impl Drop for Open {
     fn drop(&mut self) {

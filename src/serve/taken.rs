@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
+use crate::serve::process;
+use crate::serve::stats::Stats;
+use crate::serve::text::Text;
 use crate::snapshot::Snapshot;
 
 pub(super) struct Taken {
@@ -33,7 +36,13 @@ impl Taken {
         self.pages().iter().any(|(made, _)| *made == format)
     }
 
-    pub(super) fn page(&self, format: Format, aggregator: &Aggregator) -> Bytes {
+    /// The page in a format. On the text page the server reports on itself, too, if it is one.
+    pub(super) fn page(
+        &self,
+        format: Format,
+        aggregator: &Aggregator,
+        server: Option<&Stats>,
+    ) -> Bytes {
         let mut pages = self.pages();
         if let Some((_, page)) = pages.iter().find(|(made, _)| *made == format) {
             return page.clone();
@@ -41,6 +50,12 @@ impl Taken {
         let mut page = format.render(&self.snapshot, aggregator.rules());
         if !self.missing.is_empty() {
             self.add_missing(&mut page, format, aggregator);
+        }
+        if format != Format::Json
+            && let Some(stats) = server
+        {
+            stats.write(&mut page, aggregator);
+            process::write(&mut page);
         }
         let page = Bytes::from(page);
         pages.push((format, page.clone()));
@@ -59,17 +74,18 @@ impl Taken {
             let _ = writeln!(page, ",\"missing\":{missing}}}");
             return;
         }
-        page.extend(
-            b"# HELP parsec_telemetry_source_missing \
-              1 for each source that did not answer in time: its numbers are not on this page.\n\
-              # TYPE parsec_telemetry_source_missing gauge\n",
-        );
+        let mut text = Text(page);
+        let family = "parsec_telemetry_source_missing";
+        let help =
+            "1 for each source that did not answer in time: its numbers are not on this page.";
+        text.family(family, "gauge", help);
         for (source, name) in missing {
             // Neither is in the name of any type today, and both would have to be escaped.
             let name = name.replace(['"', '\\'], "?");
-            let _ = writeln!(
-                page,
-                "parsec_telemetry_source_missing{{source=\"{source}\",type=\"{name}\"}} 1"
+            text.sample(
+                family,
+                &[("source", &source.to_string()), ("type", &name)],
+                1,
             );
         }
     }
