@@ -37,7 +37,7 @@ fn scrapes_are_counted_by_format_and_code() {
     assert_eq!(named("parsec_telemetry_connections_refused_total"), 5);
 }
 
-const FORMATS: usize = 2;
+const FORMATS: usize = 3;
 
 #[test]
 fn faults_are_counted() {

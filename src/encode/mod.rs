@@ -1,6 +1,7 @@
 //! A snapshot as the bytes of a page. A format stands together with its content type.
 
 mod json;
+pub(crate) mod openmetrics;
 mod prometheus;
 
 use crate::alerts::AlertRule;
@@ -22,6 +23,8 @@ pub enum Format {
     Json,
     /// The Prometheus text format, version 0.0.4.
     Prometheus,
+    /// The OpenMetrics text format, version 1.0.0: the same families and samples.
+    OpenMetrics,
 }
 
 impl Format {
@@ -31,12 +34,13 @@ impl Format {
         match self {
             Self::Json => json::CONTENT_TYPE,
             Self::Prometheus => prometheus::CONTENT_TYPE,
+            Self::OpenMetrics => openmetrics::CONTENT_TYPE,
         }
     }
 
     /// The page of a snapshot.
     ///
-    /// The Prometheus page shows every rule of `rules`, firing or not; a firing alert of the
+    /// The text pages show every rule of `rules`, firing or not; a firing alert of the
     /// snapshot's is shown in any case.
     #[must_use]
     pub fn render(self, snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<u8> {
@@ -50,6 +54,7 @@ impl Format {
         match self {
             Self::Json => json::render(page, snapshot),
             Self::Prometheus => prometheus::render(page, snapshot, rules),
+            Self::OpenMetrics => openmetrics::render(page, snapshot, rules),
         }
     }
 }

@@ -8,15 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_ENCODING, VARY};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
 use crate::serve::limits::Limits;
+use crate::serve::negotiate;
 use crate::serve::reply;
 use crate::serve::scraper::{Answer, Scraper, Terms};
 use crate::serve::stats::Stats;
+use crate::serve::taken::Form;
 
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
@@ -55,7 +58,7 @@ impl Aggregator {
         Handler::new(self, Format::Json)
     }
 
-    /// The Prometheus page as a service. Its usual place is `/parsec/telemetry/metrics`.
+    /// The text page as a service: Prometheus 0.0.4, or OpenMetrics 1.0.0 for who prefers it. Its usual place is `/parsec/telemetry/metrics`.
     #[must_use]
     pub fn prometheus_handler(&self) -> Handler {
         Handler::new(self, Format::Prometheus)
@@ -91,13 +94,22 @@ pub(super) fn answer(
     scraper: &Scraper,
     server: Option<Arc<Stats>>,
     mut terms: Terms,
-    format: Format,
+    page: Format,
     method: &Method,
     headers: &HeaderMap,
 ) -> Answer {
-    let content_type = format.content_type();
+    let (format, content_type, vary) = match page {
+        Format::Json => (page, page.content_type(), "Accept-Encoding"),
+        Format::Prometheus | Format::OpenMetrics => {
+            let (format, content_type) = negotiate::text_format(headers);
+            (format, content_type, "Accept, Accept-Encoding")
+        }
+    };
     if method != Method::GET {
-        let reply = reply::page(method, content_type, Bytes::new);
+        let mut reply = reply::page(method, content_type, Bytes::new);
+        reply
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static(vary));
         if let Some(stats) = server {
             stats.scraped(format, reply.status());
         }
@@ -106,17 +118,27 @@ pub(super) fn answer(
     if let Some(timeout) = scrape_timeout(headers) {
         terms.timeout = timeout;
     }
+    let form = Form {
+        format,
+        gzip: negotiate::wants_gzip(headers),
+    };
     let aggregator = Arc::clone(scraper.aggregator());
     scraper.scrape(
         terms,
-        |taken| taken.has(format),
+        |taken| taken.has(form),
         move |taken| {
             let server = server.as_deref();
             if let Some(stats) = server {
                 stats.scraped(format, StatusCode::OK);
             }
-            let page = || taken.page(format, &aggregator, server);
-            reply::page(&Method::GET, content_type, page)
+            let (form, page) = taken.page(form, &aggregator, server);
+            let mut reply = reply::page(&Method::GET, content_type, || page);
+            let headers = reply.headers_mut();
+            headers.insert(VARY, HeaderValue::from_static(vary));
+            if form.gzip {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            reply
         },
     )
 }

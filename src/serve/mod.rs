@@ -2,6 +2,7 @@
 //! connections.
 
 mod limits;
+mod negotiate;
 mod reply;
 mod text;
 

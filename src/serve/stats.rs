@@ -36,7 +36,11 @@ const REFUSALS: [&str; 5] = [
     "not_accepted",
 ];
 
-const FORMATS: [(Format, &str); 2] = [(Format::Json, "json"), (Format::Prometheus, "prometheus")];
+const FORMATS: [(Format, &str); 3] = [
+    (Format::Json, "json"),
+    (Format::Prometheus, "prometheus"),
+    (Format::OpenMetrics, "openmetrics"),
+];
 
 /// What a scrape may be answered with.
 const CODES: [StatusCode; 4] = [

@@ -5,13 +5,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::aggregator::Aggregator;
-use crate::encode::Format;
+use crate::encode::{Format, openmetrics};
 use crate::serve::process;
 use crate::serve::stats::Stats;
 use crate::serve::text::Text;
 use crate::snapshot::Snapshot;
+
+/// What a page comes as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) format: Format,
+    pub(super) gzip: bool,
+}
+
+/// A page that is smaller fits into one packet as it is.
+const WORTH_PACKING: usize = 1024;
 
 pub(super) struct Taken {
     /// When its sources began to be asked.
@@ -19,7 +31,8 @@ pub(super) struct Taken {
     snapshot: Snapshot,
     /// The sources that did not answer in time, by their places.
     missing: Vec<usize>,
-    pages: Mutex<Vec<(Format, Bytes)>>,
+    /// At most one for each format, plain and packed.
+    pages: Mutex<Vec<(Form, Bytes)>>,
 }
 
 impl Taken {
@@ -32,33 +45,66 @@ impl Taken {
         }
     }
 
-    pub(super) fn has(&self, format: Format) -> bool {
-        self.pages().iter().any(|(made, _)| *made == format)
+    pub(super) fn has(&self, form: Form) -> bool {
+        self.made(form).is_some()
     }
 
-    /// The page in a format. On the text page the server reports on itself, too, if it is one.
+    fn made(&self, form: Form) -> Option<Bytes> {
+        let pages = self.pages();
+        let mut pages = pages.iter();
+        let (_, page) = pages.find(|(made, _)| *made == form)?;
+        Some(page.clone())
+    }
+
+    /// The page in a form, or plain where it is not worth packing. On the text page the server
+    /// reports on itself, too, if it is one.
     pub(super) fn page(
         &self,
-        format: Format,
+        form: Form,
         aggregator: &Aggregator,
         server: Option<&Stats>,
-    ) -> Bytes {
-        let mut pages = self.pages();
-        if let Some((_, page)) = pages.iter().find(|(made, _)| *made == format) {
-            return page.clone();
+    ) -> (Form, Bytes) {
+        if let Some(page) = self.made(form) {
+            return (form, page);
         }
-        let mut page = format.render(&self.snapshot, aggregator.rules());
+        let plain = Form {
+            gzip: false,
+            ..form
+        };
+        let page = if form.gzip {
+            let (_, page) = self.page(plain, aggregator, server);
+            if page.len() < WORTH_PACKING {
+                return (plain, page);
+            }
+            packed(&page)
+        } else {
+            self.render(form.format, aggregator, server)
+        };
+        let page = Bytes::from(page);
+        self.pages().push((form, page.clone()));
+        (form, page)
+    }
+
+    fn render(&self, format: Format, aggregator: &Aggregator, server: Option<&Stats>) -> Vec<u8> {
+        // OpenMetrics is made of the text page, once all is on it.
+        let base = match format {
+            Format::OpenMetrics => Format::Prometheus,
+            base => base,
+        };
+        let mut page = base.render(&self.snapshot, aggregator.rules());
         if !self.missing.is_empty() {
-            self.add_missing(&mut page, format, aggregator);
+            self.add_missing(&mut page, base, aggregator);
         }
-        if format != Format::Json
+        if base == Format::Prometheus
             && let Some(stats) = server
         {
             stats.write(&mut page, aggregator);
             process::write(&mut page);
         }
-        let page = Bytes::from(page);
-        pages.push((format, page.clone()));
+        if format == Format::OpenMetrics {
+            let text = std::mem::take(&mut page);
+            openmetrics::convert(&mut page, &text);
+        }
         page
     }
 
@@ -90,8 +136,16 @@ impl Taken {
         }
     }
 
-    fn pages(&self) -> MutexGuard<'_, Vec<(Format, Bytes)>> {
+    fn pages(&self) -> MutexGuard<'_, Vec<(Form, Bytes)>> {
         // A page is whole before it is kept.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// At the fastest level: numbers pack well at any.
+fn packed(page: &[u8]) -> Vec<u8> {
+    let room = Vec::with_capacity(page.len() / 4);
+    let mut encoder = GzEncoder::new(room, Compression::fast());
+    let written = encoder.write_all(page).and_then(|()| encoder.finish());
+    written.expect("a Vec takes every write")
 }
