@@ -109,7 +109,7 @@ pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 #[cfg(feature = "serve")]
-pub use serve::{Handler, Responding, Server, ServerBuilder, serve};
+pub use serve::{Handler, InvalidToken, Responding, Server, ServerBuilder, serve};
 pub use snapshot::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
 };

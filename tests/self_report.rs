@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use parsec_telemetry::{Aggregator, AlertRule, PresenceStats, Server, Severity, Source};
+use parsec_telemetry::{
+    Aggregator, AlertRule, EnvelopeCounters, PresenceStats, Server, Severity, Source,
+};
 
 const JSON: &str = "/parsec/metrics";
 const TEXT: &str = "/parsec/telemetry/metrics";
@@ -33,7 +35,7 @@ fn scrapes_are_counted_by_format_and_code() {
     // The HEAD, and the page itself.
     assert_eq!(scrapes("prometheus", 200), 2.0);
     let named = |part: &str| samples.keys().filter(|name| name.starts_with(part)).count();
-    assert_eq!(named("parsec_telemetry_scrapes_total"), FORMATS * 4);
+    assert_eq!(named("parsec_telemetry_scrapes_total"), FORMATS * 5);
     assert_eq!(named("parsec_telemetry_connections_refused_total"), 5);
 }
 
@@ -91,6 +93,23 @@ fn the_process_is_described() {
     assert!((-2.0..600.0).contains(&age), "{age} s old");
 }
 
+/// The README says how large the page gets: with as many aspects as there may be, of names as long as
+/// they may be, and no patterns and rules, whose number is the embedder's.
+#[test]
+fn the_page_is_no_larger_than_the_readme_says() {
+    let envelopes = EnvelopeCounters::new();
+    for number in 0..200 {
+        envelopes.observe(&format!("{number:\"<128}"));
+    }
+    envelopes.observe("");
+    let server = server(Aggregator::new().source(envelopes));
+    let (samples, bytes) = (samples(&server).len(), page(&server).len());
+    assert!(
+        samples <= 178 && bytes <= 48 * 1024,
+        "{samples} samples, {bytes} bytes"
+    );
+}
+
 fn server(aggregator: Aggregator) -> Server {
     Server::builder(aggregator)
         .freshness(Duration::ZERO)
@@ -102,22 +121,21 @@ fn status(server: &Server, method: Method, path: &str) -> StatusCode {
     server.handle(&request.expect("a request")).status()
 }
 
-/// The samples of the text page, by name and labels.
-fn samples(server: &Server) -> BTreeMap<String, f64> {
+fn page(server: &Server) -> String {
     let request = Request::get(TEXT).body(()).expect("a request");
     let body = server.handle(&request).into_body();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let body = runtime
-        .expect("a runtime")
-        .block_on(body.collect())
-        .expect("a body");
-    let page = String::from_utf8(body.to_bytes().into()).expect("UTF-8");
-    let samples = page
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').expect("a value");
-            (name.to_owned(), value.parse().expect("a number"))
-        });
+    let body = runtime.expect("a runtime").block_on(body.collect());
+    String::from_utf8(body.expect("a body").to_bytes().into()).expect("UTF-8")
+}
+
+/// The samples of the text page, by name and labels.
+fn samples(server: &Server) -> BTreeMap<String, f64> {
+    let page = page(server);
+    let samples = page.lines().filter(|line| !line.starts_with('#'));
+    let samples = samples.map(|line| {
+        let (name, value) = line.rsplit_once(' ').expect("a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    });
     samples.collect()
 }

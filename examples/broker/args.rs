@@ -17,6 +17,7 @@ Usage: cargo run --release --example broker -- [FLAGS]
   --channels N       channels at once                               [1000]
   --history N        messages that each channel keeps for replay    [100]
   --cache N          tokens that the look-up cache holds            [64]
+  --page-token TEXT  who reads the pages sends it as Authorization: Bearer TEXT    [none]
   --quiet            no built-in clients: nothing moves but what you send
   --help             this page
 
@@ -34,12 +35,14 @@ pub(crate) struct Options {
     pub(crate) channels: usize,
     pub(crate) history: usize,
     pub(crate) cache: usize,
+    pub(crate) page_token: Option<String>,
     pub(crate) quiet: bool,
 }
 
 pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     let mut listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let mut patterns = Vec::new();
+    let mut page_token = None;
     let (mut channels, mut history, mut cache, mut quiet) = (1_000, 100, 64, false);
 
     let mut args = Parser::from_env();
@@ -57,6 +60,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
                 history = number(&mut args, "--history", 0, limits::HISTORY_MESSAGES)?;
             }
             Arg::Long("cache") => cache = number(&mut args, "--cache", 1, limits::TOKENS)?,
+            Arg::Long("page-token") => page_token = Some(args.value()?.string()?),
             Arg::Long("quiet") => quiet = true,
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             other => return Err(other.unexpected()),
@@ -73,6 +77,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
         channels,
         history,
         cache,
+        page_token,
         quiet,
     }))
 }

@@ -1,11 +1,11 @@
 //! The broker's parts, and the telemetry over them. This is what to copy from.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parsec_telemetry::{
-    Aggregator, AlertRuleError, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Server,
-    TokenCounters,
+    Aggregator, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Server, TokenCounters,
 };
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -25,7 +25,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(options: &Options) -> Result<Self, AlertRuleError> {
+    pub(crate) fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
         // Counters are cheap to clone, and clones share: one goes where things happen, one goes to
         // the page.
         let envelopes = EnvelopeCounters::new();
@@ -48,10 +48,15 @@ impl Broker {
             .source(Arc::clone(&channels))
             .with_alerts(alerts::rules(options.channels))?;
 
+        let mut pages = Server::builder(aggregator.clone());
+        if let Some(token) = &options.page_token {
+            pages = pages.bearer_token(token.as_str())?;
+        }
+
         Ok(Self {
             channels,
             tokens,
-            pages: Server::builder(aggregator.clone()).build(),
+            pages: pages.build(),
             aggregator,
             // Nearly all messages are of this aspect, so its name is looked up once, here, and
             // never again.

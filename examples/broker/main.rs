@@ -85,6 +85,11 @@ async fn run(options: Options) -> Result<(), String> {
 
     let broker = Arc::new(Broker::new(&options).map_err(|error| error.to_string())?);
     report::greet(address, &broker);
+    if !address.ip().is_loopback() && options.page_token.is_none() {
+        report::complain(
+            "the pages are open to whoever reaches this address: --page-token asks for a token, 127.0.0.1 keeps them here",
+        );
+    }
 
     let mut tasks = JoinSet::new();
     tasks.spawn(report::every_second(Arc::clone(&broker)));

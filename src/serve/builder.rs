@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::aggregator::Aggregator;
 use crate::serve::limits::Limits;
 use crate::serve::server::Server;
+use crate::serve::token::{InvalidToken, Token};
 
 /// Sets up a [`Server`].
 ///
@@ -24,6 +25,7 @@ use crate::serve::server::Server;
 pub struct ServerBuilder {
     pub(super) aggregator: Aggregator,
     pub(super) limits: Limits,
+    pub(super) token: Option<Token>,
 }
 
 impl ServerBuilder {
@@ -94,6 +96,29 @@ impl ServerBuilder {
     pub fn source_timeout(mut self, timeout: Duration) -> Self {
         self.limits.source_timeout = timeout;
         self
+    }
+
+    /// Asks for a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`,
+    /// or 401. There is none unless one is set here.
+    ///
+    /// It is sent as it is: put a reverse proxy that speaks TLS in front, or stay on loopback.
+    ///
+    /// # Errors
+    ///
+    /// If the token is empty, or has anything but letters, digits and `-._~+/=`.
+    ///
+    /// ```
+    /// use http::{Request, StatusCode};
+    /// use parsec_telemetry::{Aggregator, Server};
+    ///
+    /// let server = Server::builder(Aggregator::new()).bearer_token("s3cret")?.build();
+    /// let request = Request::get("/parsec/metrics").body(())?;
+    /// assert_eq!(server.handle(&request).status(), StatusCode::UNAUTHORIZED);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bearer_token(mut self, token: impl Into<String>) -> Result<Self, InvalidToken> {
+        self.token = Some(Token::new(token.into())?);
+        Ok(self)
     }
 
     /// The server.

@@ -5,6 +5,7 @@ mod limits;
 mod negotiate;
 mod reply;
 mod text;
+mod token;
 
 mod process;
 mod stats;
@@ -27,3 +28,4 @@ mod accept;
 pub use builder::ServerBuilder;
 pub use handler::{Handler, Responding};
 pub use server::{Server, serve};
+pub use token::InvalidToken;

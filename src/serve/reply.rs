@@ -1,7 +1,9 @@
 //! The responses that there are.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
@@ -36,6 +38,16 @@ pub(super) fn page(
 /// An error, as a page of one line that says what would do.
 pub(super) fn error(status: StatusCode, text: String) -> Reply {
     reply(status, PLAIN, Bytes::from(text))
+}
+
+pub(super) fn unauthorized() -> Reply {
+    let text = "this page wants a token: send it as Authorization: Bearer TOKEN\n";
+    let mut reply = error(StatusCode::UNAUTHORIZED, text.to_owned());
+    reply.headers_mut().insert(
+        WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"telemetry\""),
+    );
+    reply
 }
 
 fn method_not_allowed(method: &Method) -> Reply {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 
@@ -20,6 +20,7 @@ use crate::serve::limits::Limits;
 use crate::serve::reply::{self, HTML, PLAIN, Reply};
 use crate::serve::scraper::{Answer, Scraper, Terms};
 use crate::serve::stats::{Refusal, Stats};
+use crate::serve::token::Token;
 
 const INDEX: &str = "/";
 const JSON: &str = "/parsec/metrics";
@@ -77,6 +78,7 @@ pub struct Server {
 struct State {
     scraper: Scraper,
     limits: Limits,
+    token: Option<Token>,
     stats: Arc<Stats>,
     draining: AtomicBool,
 }
@@ -95,15 +97,21 @@ impl Server {
         ServerBuilder {
             aggregator,
             limits: Limits::DEFAULT,
+            token: None,
         }
     }
 
     pub(super) fn new(builder: ServerBuilder) -> Self {
-        let ServerBuilder { aggregator, limits } = builder;
+        let ServerBuilder {
+            aggregator,
+            limits,
+            token,
+        } = builder;
         let counts = Arc::<Stats>::default();
         let state = State {
             scraper: Scraper::new(aggregator, Arc::clone(&counts)),
             limits,
+            token,
             stats: counts,
             draining: AtomicBool::new(false),
         };
@@ -189,7 +197,7 @@ impl Server {
             PROMETHEUS => Some(Format::Prometheus),
             _ => None,
         };
-        if let Some(refusal) = self.refusal(path, admission) {
+        if let Some(refusal) = self.refusal(path, request.headers(), admission) {
             if let Some(format) = format {
                 self.stats().scraped(format, refusal.status());
             }
@@ -225,11 +233,16 @@ impl Server {
         }
     }
 
-    /// The answer to what a connection may not ask for.
-    fn refusal(&self, path: &str, admission: Admission) -> Option<Reply> {
+    /// The answer to what may not be asked for, or not on this connection. Probes always may.
+    fn refusal(&self, path: &str, headers: &HeaderMap, admission: Admission) -> Option<Reply> {
+        if matches!(path, HEALTH | READY) {
+            return None;
+        }
         let (why, text) = match admission {
-            _ if matches!(path, HEALTH | READY) => return None,
-            Admission::Full => return None,
+            Admission::Full => {
+                let token = self.state.token.as_ref()?;
+                return (!token.is_in(headers)).then(reply::unauthorized);
+            }
             Admission::ProbesBeyondTheLimit => (Refusal::Full, FULL),
             Admission::ProbesWhileDraining => (Refusal::Ending, ENDING),
         };

@@ -43,8 +43,9 @@ const FORMATS: [(Format, &str); 3] = [
 ];
 
 /// What a scrape may be answered with.
-const CODES: [StatusCode; 4] = [
+const CODES: [StatusCode; 5] = [
     StatusCode::OK,
+    StatusCode::UNAUTHORIZED,
     StatusCode::METHOD_NOT_ALLOWED,
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::SERVICE_UNAVAILABLE,
