@@ -13,14 +13,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::serve::limits::{HEADER_BYTES_LEAST, Limits, RESERVE_STAY};
+use crate::serve::limits::{HEADER_BYTES_LEAST, Limits, RESERVE_STAY, SCRAPE_TIMEOUT_MOST};
 use crate::serve::paced::{Answering, Paced};
 use crate::serve::places::{Place, Places};
-use crate::serve::server::{Admission, Server};
+use crate::serve::server::{Admission, Server, unavailable};
 use crate::serve::stats::Refusal;
 
 /// How long to wait when the system has no descriptor left, at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// How much longer than its sources an answer may take.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
+
+const STUCK: &str = "the numbers do not come: look for a rule that blocks\n";
 
 pub(super) async fn serve(
     server: &Server,
@@ -161,6 +166,10 @@ fn connection(
         answering.clone(),
     );
     let server = server.clone();
+    let longest = limits
+        .source_timeout
+        .max(SCRAPE_TIMEOUT_MOST)
+        .saturating_add(ANSWER_GRACE);
     let mut http = http1::Builder::new();
     // A client that has said all may close its half: it still gets the answer.
     http.half_close(true)
@@ -178,7 +187,13 @@ fn connection(
             let answered = answering.begin();
             let answer = server.answer(&request, admission);
             async move {
-                let reply = answer.await;
+                let reply = if answer.is_at_hand() {
+                    answer.await
+                } else {
+                    // Sources have their time; this is for what has none, as a rule that blocks.
+                    let reply = timeout(longest, answer).await;
+                    reply.unwrap_or_else(|_| unavailable(STUCK))
+                };
                 drop(answered);
                 Ok::<_, Infallible>(reply)
             }

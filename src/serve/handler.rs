@@ -14,7 +14,7 @@ use http_body_util::Full;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
-use crate::serve::limits::Limits;
+use crate::serve::limits::{Limits, SCRAPE_TIMEOUT_MOST};
 use crate::serve::negotiate;
 use crate::serve::reply;
 use crate::serve::scraper::{Answer, Scraper, Terms};
@@ -145,11 +145,10 @@ pub(super) fn answer(
 
 /// How long who asks will wait, less a tenth, for the answer has a way to go.
 fn scrape_timeout(headers: &HeaderMap) -> Option<Duration> {
-    /// The most that is granted: a client may say anything.
-    const MOST: f64 = 30.0;
     let seconds = headers.get("x-prometheus-scrape-timeout-seconds")?;
     let seconds: f64 = seconds.to_str().ok()?.parse().ok()?;
-    (seconds > 0.0).then(|| Duration::from_secs_f64((seconds * 0.9).min(MOST)))
+    (seconds > 0.0)
+        .then(|| Duration::from_secs_f64((seconds * 0.9).min(SCRAPE_TIMEOUT_MOST.as_secs_f64())))
 }
 
 impl fmt::Debug for Handler {

@@ -15,6 +15,9 @@ pub(super) const RESERVE_STAY: Duration = Duration::from_millis(500);
 /// one.
 pub(super) const RESERVE_STAY_LEAST: Duration = Duration::from_millis(10);
 
+/// The most that a scraper's own timeout can grant the sources: it may say anything.
+pub(super) const SCRAPE_TIMEOUT_MOST: Duration = Duration::from_secs(30);
+
 /// The least that hyper's buffer can be told to hold.
 pub(super) const HEADER_BYTES_LEAST: usize = 8 * 1024;
 

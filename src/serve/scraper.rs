@@ -58,9 +58,10 @@ impl Order {
         self.came <= begun || self.came.duration_since(begun) <= self.terms.freshness
     }
 
-    /// A timeout is short, or far off in any case.
+    /// (Not every duration can be added to a time.)
     fn deadline(&self) -> Instant {
-        self.came + self.terms.timeout
+        const A_DAY: Duration = Duration::from_secs(86_400);
+        self.came + self.terms.timeout.min(A_DAY)
     }
 }
 
@@ -261,6 +262,11 @@ enum State {
 impl Answer {
     pub(super) fn now(reply: Reply) -> Self {
         Self(State::Now(Some(reply)))
+    }
+
+    /// Whether there is nothing to wait for.
+    pub(super) fn is_at_hand(&self) -> bool {
+        matches!(self.0, State::Now(_))
     }
 
     /// Blocks this thread, and so whatever else it runs.

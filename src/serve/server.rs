@@ -265,7 +265,7 @@ impl fmt::Debug for Server {
 const FULL: &str = "every connection that may be open is: try again, or raise the limit\n";
 const ENDING: &str = "the server is ending: try again when it is back\n";
 
-fn unavailable(text: &'static str) -> Reply {
+pub(super) fn unavailable(text: &'static str) -> Reply {
     let mut reply = reply::error(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     let headers = reply.headers_mut();
     headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
