@@ -113,7 +113,7 @@
 //!   edge of the window counts for the part of it that is still inside, so that an even stream of
 //!   100 a second reads as 100 and not as a saw. In its first minute a counter divides by its age
 //!   instead, but by one second at least.
-//! - **Last hour**: the same with 60 minutes, as a whole number of events.
+//! - **Last hour**: the same with 60 minutes, rounded to a whole number of events, halves up.
 //! - **An event of another time** (`observe_at`) is placed by its age against the clock's wall
 //!   time. Older than the window it is in the totals only; from the future it counts as now.
 //! - **Averages** are taken over the sources that report a section, zeros included. Counts are
@@ -131,7 +131,7 @@
 //!  shard of tokens    = 2 × (64 slots × 8 + 16) + 8 bytes, padded: 1,152 bytes
 //! ```
 //!
-//! With 16 shards in the slab that is 19 KiB, flat for ever, whether or not it is read.
+//! With 16 shards in the slab that is 19 KiB, and some 6 KiB for the names: flat for ever, whether or not it is read.
 //!
 //! # Where it stops
 //!

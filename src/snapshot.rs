@@ -167,7 +167,7 @@ pub struct Snapshot {
     /// The cache.
     #[serde(default)]
     pub cache: CacheStats,
-    /// When the snapshot was taken. Written as RFC 3339 in UTC, which ends with the year 9999.
+    /// When the snapshot was taken. Written as RFC 3339 in UTC, up to 30 December 9999.
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
     /// The rules that fire, sorted by name.
