@@ -133,6 +133,7 @@ fn is_name(name: &str) -> bool {
 /// # Errors
 ///
 /// What it says.
+#[must_use]
 pub fn read_by_others(page: &[u8]) -> Option<Result<Vec<Family<f64>>, String>> {
     (!page.contains(&b'\r')).then(|| {
         let page = str::from_utf8(page).map_err(|error| error.to_string())?;
