@@ -98,7 +98,7 @@ impl<C: CacheStatter> Source for CacheSource<C> {
             hit_rate_pct: gained.hit_rate_pct(),
             size_bytes: counters.size_bytes,
             size_entries: counters.size_entries,
-            evictions_last_hour: gained.evictions,
+            evictions_last_hour: gained.evictions(),
         })
     }
 }
@@ -115,16 +115,17 @@ const HOUR: Nanos = WINDOW * Minute::NANOS;
 /// hour of readings is then at most 482, however often the page is read.
 const APART: Nanos = 15 * Second::NANOS;
 
-/// What the counters have gained since the source was made.
+/// What the counters have gained since the source was made: more than 64 bits, if the cache begins
+/// again and again.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Gains {
-    hits: u64,
-    misses: u64,
-    evictions: u64,
+    hits: u128,
+    misses: u128,
+    evictions: u128,
 }
 
 impl Gains {
-    fn combine(self, other: Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+    fn combine(self, other: Self, combine: impl Fn(u128, u128) -> u128) -> Self {
         Self {
             hits: combine(self.hits, other.hits),
             misses: combine(self.misses, other.misses),
@@ -133,12 +134,16 @@ impl Gains {
     }
 
     fn hit_rate_pct(self) -> f64 {
-        let look_ups = u128::from(self.hits) + u128::from(self.misses);
+        let look_ups = self.hits.saturating_add(self.misses);
         if look_ups == 0 {
             0.0
         } else {
             100.0 * self.hits as f64 / look_ups as f64
         }
+    }
+
+    fn evictions(self) -> u64 {
+        u64::try_from(self.evictions).unwrap_or(u64::MAX)
     }
 }
 
@@ -156,10 +161,12 @@ impl Reading {
             moment.saturating_sub(self.at),
             later.at.saturating_sub(self.at).max(1),
         );
-        let share = |from: u64, to: u64| {
-            let gained = u128::from(to.saturating_sub(from)) * u128::from(gone.min(whole));
-            from + u64::try_from((gained + u128::from(whole) / 2) / u128::from(whole))
-                .unwrap_or(u64::MAX)
+        let (gone, whole) = (u128::from(gone.min(whole)), u128::from(whole));
+        let share = |from: u128, to: u128| {
+            let gained = to.saturating_sub(from);
+            // In two steps: the product of the whole could leave 128 bits, and that of the rest cannot.
+            let rest = (gained % whole * gone).saturating_add(whole / 2) / whole;
+            from + gained / whole * gone + rest
         };
         self.gains.combine(later.gains, share)
     }
@@ -194,6 +201,7 @@ impl Readings {
             evictions,
             ..
         } = counters;
+        let [hits, misses, evictions] = [hits, misses, evictions].map(u128::from);
         let gains = self.gains_with(Gains {
             hits,
             misses,
@@ -210,7 +218,7 @@ impl Readings {
             // The newest itself is an hour old.
             _ => gains,
         };
-        gains.combine(before, u64::saturating_sub)
+        gains.combine(before, u128::saturating_sub)
     }
 
     /// The gains up to the moment at which the cache's counters say `counters`.
@@ -222,12 +230,12 @@ impl Readings {
             || counters.misses < before.misses
             || counters.evictions < before.evictions;
         let before = if restarted { Gains::default() } else { before };
-        let gained = counters.combine(before, u64::saturating_sub);
+        let gained = counters.combine(before, u128::saturating_sub);
         let gains = self
             .kept
             .back()
             .map_or_else(Gains::default, |newest| newest.gains);
-        gains.combine(gained, u64::saturating_add)
+        gains.combine(gained, u128::saturating_add)
     }
 
     fn keep(&mut self, reading: Reading) {
@@ -256,18 +264,43 @@ mod tests {
     fn readings_at_one_moment_are_no_trouble() {
         let mut readings = Readings::beginning(7);
         for hits in [3, 3, 5] {
-            assert_eq!(
-                readings
-                    .last_hour(
-                        7,
-                        CacheCounters {
-                            hits,
-                            ..Default::default()
-                        }
-                    )
-                    .hits,
-                hits
-            );
+            let counters = CacheCounters {
+                hits,
+                ..Default::default()
+            };
+            assert_eq!(readings.last_hour(7, counters).hits, u128::from(hits));
         }
+    }
+
+    #[test]
+    fn a_cache_that_began_again_with_full_counters_is_read_right_afterwards() {
+        let mut readings = Readings::beginning(0);
+        let at = |hour: u64| hour * HOUR;
+        let full = CacheCounters {
+            hits: u64::MAX,
+            evictions: u64::MAX,
+            ..Default::default()
+        };
+        for hour in 0..4 {
+            readings.last_hour(at(2 * hour), full);
+            readings.last_hour(at(2 * hour + 1), CacheCounters::default());
+        }
+        readings.last_hour(
+            at(9),
+            CacheCounters {
+                hits: 3,
+                misses: 1,
+                ..Default::default()
+            },
+        );
+        let gained = readings.last_hour(
+            at(10),
+            CacheCounters {
+                hits: 6,
+                misses: 2,
+                ..Default::default()
+            },
+        );
+        assert_eq!((gained.hits, gained.misses, gained.evictions()), (3, 1, 0));
     }
 }

@@ -242,10 +242,13 @@ impl Counters {
     #[inline(never)]
     fn count_elsewhere(&self, tick: Option<Tick<Second>>, id: usize) {
         match self.shards.find() {
-            Place::Own(shard) => match tick {
-                Some(tick) => shard.count(tick, id),
-                None => shard.count_total(id),
-            },
+            Place::Own(shard) => {
+                match tick {
+                    Some(tick) => shard.ring.count(tick),
+                    None => shard.ring.mark_used(),
+                }
+                shard.count_total(id);
+            }
             Place::Shared(shard) => shard.count_shared(tick, id),
         }
     }
@@ -254,22 +257,26 @@ impl Counters {
         let now = self.clock.read();
         let window = Window::ending(now.reading, now.second, self.made);
         let mut counted = Counted::default();
-        let mut totals: Vec<(usize, &str, u64)> =
-            self.names.iter().map(|(id, name)| (id, name, 0)).collect();
-        for shard in self.shards.iter() {
+        let names: Vec<&str> = self.names.iter().collect();
+        let mut totals = vec![0_u64; names.len()];
+        // A shard that nothing was counted in costs one load. There are many: the slab has more of them
+        // than most programs have threads that count.
+        for shard in self.shards.iter().filter(|shard| shard.ring.is_used()) {
             counted.add(shard.ring.counted_in(&window));
-            for (id, _, total) in &mut totals {
+            for (total, word) in totals.iter_mut().zip(shard.totals()) {
                 // Relaxed: a total stands for itself.
-                *total += shard.total(*id).load(Relaxed);
+                *total += word.load(Relaxed);
             }
         }
-        // A place for what has none is shown once something is in it.
-        totals.retain(|&(id, _, total)| id != OVERFLOW || total > 0);
         EnvelopeStats {
             rate_per_second: window.rate_per_second(counted),
-            by_aspect: totals
+            by_aspect: names
                 .into_iter()
-                .map(|(_, name, total)| (name.to_owned(), total))
+                .zip(totals)
+                .enumerate()
+                // The place for what has none of its own is shown once something is in it.
+                .filter(|&(id, (_, total))| id != OVERFLOW || total > 0)
+                .map(|(_, (name, total))| (name.to_owned(), total))
                 .collect(),
         }
     }
@@ -316,9 +323,15 @@ impl Shard {
         total.store(total.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    /// By id.
+    fn totals(&self) -> impl Iterator<Item = &Atomic<u64>> {
+        self.totals.iter().chain(&self.more_totals)
+    }
+
     fn count_shared(&self, tick: Option<Tick<Second>>, id: usize) {
-        if let Some(tick) = tick {
-            self.ring.count_shared(tick);
+        match tick {
+            Some(tick) => self.ring.count_shared(tick),
+            None => self.ring.mark_used_shared(),
         }
         // Relaxed: a total stands for itself.
         self.total(id).fetch_add(1, Relaxed);

@@ -167,7 +167,7 @@ pub struct Snapshot {
     /// The cache.
     #[serde(default)]
     pub cache: CacheStats,
-    /// When the snapshot was taken. Written as RFC 3339 in UTC, which ends with the year 9999.
+    /// When the snapshot was taken. Written as RFC 3339 in UTC, up to 30 December 9999.
     #[serde(with = "rfc3339")]
     pub at: SystemTime,
     /// The rules that fire, sorted by name.
@@ -221,24 +221,30 @@ pub(crate) mod rfc3339 {
     use std::time::SystemTime;
 
     use jiff::Timestamp;
+    use jiff::fmt::temporal::DateTimePrinter;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// A time outside of the years that RFC 3339 can write is written as the nearest that it can.
     pub(crate) fn serialize<S: Serializer>(
         at: &SystemTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let nearest = || {
-            if *at < SystemTime::UNIX_EPOCH {
-                EARLIEST
-            } else {
-                Timestamp::MAX
-            }
+        serializer.collect_str(&nearest(*at))
+    }
+
+    /// Appends a time to a page.
+    pub(crate) fn write(at: SystemTime, page: &mut Vec<u8>) {
+        let printed = DateTimePrinter::new().print_timestamp(&nearest(at), page);
+        printed.expect("a Vec takes every write");
+    }
+
+    /// A time outside of the years that RFC 3339 can write is written as the nearest that it can.
+    fn nearest(at: SystemTime) -> Timestamp {
+        let end = if at < SystemTime::UNIX_EPOCH {
+            EARLIEST
+        } else {
+            Timestamp::MAX
         };
-        let at = Timestamp::try_from(*at)
-            .unwrap_or_else(|_| nearest())
-            .max(EARLIEST);
-        serializer.collect_str(&at)
+        Timestamp::try_from(at).unwrap_or(end).max(EARLIEST)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

@@ -118,6 +118,12 @@ impl<U: Unit> Tick<U> {
         }
     }
 
+    /// The next tick, of one that is not the last in its lap.
+    #[inline]
+    pub(crate) fn next_in_lap(self) -> Self {
+        Self::from_word(self.word + 1)
+    }
+
     fn number(self) -> u64 {
         (self.word >> U::COUNT_BITS) * SLOTS as u64 + self.index() as u64
     }
@@ -202,6 +208,13 @@ impl Counted {
     }
 }
 
+/// Ticks that follow each other in one lap, and whose slots so stand side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<U: Unit> {
+    pub(crate) first: Tick<U>,
+    pub(crate) ticks: usize,
+}
+
 /// The last sixty ticks before a moment, to the nanosecond.
 ///
 /// ```text
@@ -248,12 +261,28 @@ impl<U: Unit> Window<U> {
         }
     }
 
-    /// The ticks that lie in the window whole, newest first.
-    pub(crate) fn whole(&self) -> impl Iterator<Item = Tick<U>> + use<U> {
-        let newest = self.newest.number();
-        (newest.saturating_sub(WINDOW - 1)..=newest)
-            .rev()
-            .map(Tick::numbered)
+    /// The ticks that lie in the window whole, as the runs in which their slots stand in the ring.
+    pub(crate) fn whole(&self) -> [Run<U>; 2] {
+        let ticks = usize::try_from(WINDOW).unwrap_or(SLOTS);
+        let first = self.newest.earlier(WINDOW - 1);
+        let before_the_end = (SLOTS - first.index()).min(ticks);
+        let rest = ticks - before_the_end;
+        // The ring's end is the lap's: the second run, if there is one, ends with the newest tick.
+        let second = if rest == 0 {
+            self.newest
+        } else {
+            self.newest.earlier(rest as u64 - 1)
+        };
+        [
+            Run {
+                first,
+                ticks: before_the_end,
+            },
+            Run {
+                first: second,
+                ticks: rest,
+            },
+        ]
     }
 
     /// The tick that straddles the window's far edge.
@@ -289,6 +318,7 @@ impl<U: Unit> Window<U> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::iter;
 
     fn second(number: u64) -> Tick<Second> {
         Tick::at(START + number * Second::NANOS)
@@ -343,10 +373,12 @@ mod tests {
             window.rate_per_second(counted).to_bits(),
             101.25f64.to_bits()
         );
-        assert_eq!(
-            (window.whole().count(), window.straddling()),
-            (60, second(40))
-        );
+        let ticks = |run: &Run<Second>| {
+            iter::successors(Some(run.first), |tick| Some(tick.next_in_lap())).take(run.ticks)
+        };
+        let whole: Vec<_> = window.whole().iter().flat_map(ticks).collect();
+        assert_eq!(whole, (41..=100).map(second).collect::<Vec<_>>());
+        assert_eq!(window.straddling(), second(40));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A snapshot as the bytes of a page. A format stands together with its content type.
 
 mod json;
+mod number;
 pub(crate) mod openmetrics;
 mod prometheus;
 

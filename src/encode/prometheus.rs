@@ -2,15 +2,16 @@
 //!
 //! The names and their order are the wire contract's. Only bounded labels leave: `pattern`,
 //! `aspect`, `alert` and `severity`.
+//!
+//! All of a page but its numbers and labels is known beforehand: what stands between two numbers is
+//! one literal, copied whole.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 
 use crate::alerts::{AlertRule, FiringAlert, Severity};
+use crate::encode::number::Number;
 use crate::snapshot::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
-    reported,
 };
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,114 +27,179 @@ pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule
     page.alerts(&snapshot.alerts, rules);
 }
 
+/// What stands before the samples of a family. A macro, since only a macro makes one literal of them.
+macro_rules! header {
+    ($kind:literal, $family:literal, $help:literal) => {
+        concat!(
+            "# HELP ",
+            $family,
+            " ",
+            $help,
+            "\n# TYPE ",
+            $family,
+            " ",
+            $kind,
+            "\n"
+        )
+    };
+}
+
+/// What stands before the value of a family that is one gauge without labels.
+macro_rules! gauge {
+    ($family:literal, $help:literal) => {
+        concat!(header!("gauge", $family, $help), $family, " ")
+    };
+}
+
+/// What stands before the samples of a family with a label, and before the label's value in each.
+macro_rules! family {
+    ($kind:literal, $family:literal, $label:literal, $help:literal) => {
+        Family {
+            header: header!($kind, $family, $help),
+            sample: concat!($family, "{", $label, "=\""),
+        }
+    };
+}
+
 /// The families, in the order of the contract.
 impl Page<'_> {
     fn channels(&mut self, channels: &ChannelStats) {
         self.gauge(
-            "parsec_telemetry_channels_active",
-            "Channels open now.",
+            gauge!("parsec_telemetry_channels_active", "Channels open now."),
             channels.total_active,
         );
-        self.family_by(
-            "parsec_telemetry_channels_by_pattern",
-            "gauge",
-            "Channels open now, by the pattern that they match.",
-            "pattern",
+        self.by_key(
+            &family!(
+                "gauge",
+                "parsec_telemetry_channels_by_pattern",
+                "pattern",
+                "Channels open now, by the pattern that they match."
+            ),
             &channels.by_pattern,
         );
     }
 
     fn envelopes(&mut self, envelopes: &EnvelopeStats) {
         self.gauge(
-            "parsec_telemetry_envelope_rate_per_second",
-            "Envelopes published a second, over the last 60 seconds.",
+            gauge!(
+                "parsec_telemetry_envelope_rate_per_second",
+                "Envelopes published a second, over the last 60 seconds."
+            ),
             envelopes.rate_per_second,
         );
-        self.family_by(
-            "parsec_telemetry_envelopes_by_aspect",
-            "gauge",
-            "Envelopes published since the start, by aspect. \
-             Kept for existing dashboards: prefer parsec_telemetry_envelopes_total.",
-            "aspect",
+        self.by_key(
+            &family!(
+                "gauge",
+                "parsec_telemetry_envelopes_by_aspect",
+                "aspect",
+                "Envelopes published since the start, by aspect. \
+                 Kept for existing dashboards: prefer parsec_telemetry_envelopes_total."
+            ),
             &envelopes.by_aspect,
         );
-        self.family_by(
-            "parsec_telemetry_envelopes_total",
-            "counter",
-            "Envelopes published since the start, by aspect.",
-            "aspect",
+        self.by_key(
+            &family!(
+                "counter",
+                "parsec_telemetry_envelopes_total",
+                "aspect",
+                "Envelopes published since the start, by aspect."
+            ),
             &envelopes.by_aspect,
         );
     }
 
     fn presence(&mut self, presence: &PresenceStats) {
         self.gauge(
-            "parsec_telemetry_presence_total_users",
-            "Users present now.",
+            gauge!(
+                "parsec_telemetry_presence_total_users",
+                "Users present now."
+            ),
             presence.total_users,
         );
         self.gauge(
-            "parsec_telemetry_presence_total_agents",
-            "Agents present now.",
+            gauge!(
+                "parsec_telemetry_presence_total_agents",
+                "Agents present now."
+            ),
             presence.total_agents,
         );
         self.gauge(
-            "parsec_telemetry_presence_average_per_channel",
-            "Members present in a channel, on average.",
+            gauge!(
+                "parsec_telemetry_presence_average_per_channel",
+                "Members present in a channel, on average."
+            ),
             presence.average_per_channel,
         );
     }
 
     fn history(&mut self, history: &HistoryStats) {
         self.gauge(
-            "parsec_telemetry_history_buffered",
-            "Envelopes held in history buffers now.",
+            gauge!(
+                "parsec_telemetry_history_buffered",
+                "Envelopes held in history buffers now."
+            ),
             history.total_envelopes_buffered,
         );
         self.gauge(
-            "parsec_telemetry_history_buffer_utilization_pct",
-            "How full the history buffers are, in percent.",
+            gauge!(
+                "parsec_telemetry_history_buffer_utilization_pct",
+                "How full the history buffers are, in percent."
+            ),
             history.buffer_utilization_pct,
         );
     }
 
     fn tokens(&mut self, tokens: &TokenStats) {
         self.gauge(
-            "parsec_telemetry_tokens_issued_last_hour",
-            "Tokens issued in the last 60 minutes.",
+            gauge!(
+                "parsec_telemetry_tokens_issued_last_hour",
+                "Tokens issued in the last 60 minutes."
+            ),
             tokens.issued_last_hour,
         );
         self.gauge(
-            "parsec_telemetry_tokens_revoked_last_hour",
-            "Tokens revoked in the last 60 minutes.",
+            gauge!(
+                "parsec_telemetry_tokens_revoked_last_hour",
+                "Tokens revoked in the last 60 minutes."
+            ),
             tokens.revoked_last_hour,
         );
         self.gauge(
-            "parsec_telemetry_tokens_active",
-            "Tokens issued and neither revoked nor expired.",
+            gauge!(
+                "parsec_telemetry_tokens_active",
+                "Tokens issued and neither revoked nor expired."
+            ),
             tokens.active_count,
         );
     }
 
     fn cache(&mut self, cache: &CacheStats) {
         self.gauge(
-            "parsec_telemetry_cache_hit_rate_pct",
-            "Cache look-ups of the last 60 minutes that hit, in percent.",
+            gauge!(
+                "parsec_telemetry_cache_hit_rate_pct",
+                "Cache look-ups of the last 60 minutes that hit, in percent."
+            ),
             cache.hit_rate_pct,
         );
         self.gauge(
-            "parsec_telemetry_cache_size_bytes",
-            "Bytes held in the cache now.",
+            gauge!(
+                "parsec_telemetry_cache_size_bytes",
+                "Bytes held in the cache now."
+            ),
             cache.size_bytes,
         );
         self.gauge(
-            "parsec_telemetry_cache_size_entries",
-            "Entries held in the cache now.",
+            gauge!(
+                "parsec_telemetry_cache_size_entries",
+                "Entries held in the cache now."
+            ),
             cache.size_entries,
         );
         self.gauge(
-            "parsec_telemetry_cache_evictions_last_hour",
-            "Cache entries evicted in the last 60 minutes.",
+            gauge!(
+                "parsec_telemetry_cache_evictions_last_hour",
+                "Cache entries evicted in the last 60 minutes."
+            ),
             cache.evictions_last_hour,
         );
     }
@@ -148,16 +214,24 @@ impl Page<'_> {
             .map(|rule| (rule.name(), rule.severity()))
             .collect();
         known.extend(&firing);
-        self.family_by_alert(
-            "parsec_alerts_firing",
-            "Whether the alert rule fires: 1 if it does, 0 if not.",
+        self.by_alert(
+            &family!(
+                "gauge",
+                "parsec_alerts_firing",
+                "alert",
+                "Whether the alert rule fires: 1 if it does, 0 if not."
+            ),
             known
                 .iter()
                 .map(|alert| (*alert, u64::from(firing.contains(alert)))),
         );
-        self.family_by_alert(
-            "parsec_telemetry_alerts_firing",
-            "1 for each alert rule that fires.",
+        self.by_alert(
+            &family!(
+                "gauge",
+                "parsec_telemetry_alerts_firing",
+                "alert",
+                "1 for each alert rule that fires."
+            ),
             firing.iter().map(|alert| (*alert, 1)),
         );
     }
@@ -166,122 +240,74 @@ impl Page<'_> {
 /// A rule's name and severity: its labels.
 type Alert<'a> = (&'a str, Severity);
 
-/// A sample's value, as it prints.
-trait Value {
-    fn write(self, page: &mut Vec<u8>);
-}
-
-impl Value for u64 {
-    fn write(self, page: &mut Vec<u8>) {
-        write(page, format_args!("{self}"));
-    }
-}
-
-impl Value for i64 {
-    fn write(self, page: &mut Vec<u8>) {
-        write(page, format_args!("{self}"));
-    }
-}
-
-/// The shortest digits that read back to the same value, with an exponent where a plain number
-/// would be long.
-impl Value for f64 {
-    fn write(self, page: &mut Vec<u8>) {
-        let value = reported(self);
-        let size = value.abs();
-        if size == 0.0 || (1e-4..1e21).contains(&size) {
-            write(page, format_args!("{value}"));
-        } else {
-            write(page, format_args!("{value:e}"));
-        }
-    }
-}
-
-fn write(page: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    page.write_fmt(text).expect("a Vec takes every write");
+/// The fixed text of a family with a label.
+struct Family {
+    header: &'static str,
+    sample: &'static str,
 }
 
 /// A page in the making, family by family.
 struct Page<'a>(&'a mut Vec<u8>);
 
 impl Page<'_> {
-    fn header(&mut self, family: &str, kind: &str, help: &str) {
-        write(
-            self.0,
-            format_args!("# HELP {family} {help}\n# TYPE {family} {kind}\n"),
-        );
-    }
-
     /// A family of one sample without labels.
-    fn gauge(&mut self, family: &str, help: &str, value: impl Value) {
-        self.header(family, "gauge", help);
-        write(self.0, format_args!("{family} "));
+    fn gauge(&mut self, before: &str, value: impl Number) {
+        self.text(before);
         self.value(value);
     }
 
     /// A family with a sample for each key; none of it where there are no keys.
-    fn family_by(
-        &mut self,
-        family: &str,
-        kind: &str,
-        help: &str,
-        label: &str,
-        counts: &BTreeMap<String, u64>,
-    ) {
+    fn by_key(&mut self, family: &Family, counts: &BTreeMap<String, u64>) {
         if counts.is_empty() {
             return;
         }
-        self.header(family, kind, help);
+        self.text(family.header);
         for (key, &count) in counts {
-            write(
-                self.0,
-                format_args!("{family}{{{label}=\"{}\"}} ", escaped(key)),
-            );
+            self.text(family.sample);
+            self.label(key);
+            self.text("\"} ");
             self.value(count);
         }
     }
 
     /// A family with a sample for each alert; none of it where there are no alerts.
-    fn family_by_alert<'a>(
-        &mut self,
-        family: &str,
-        help: &str,
-        alerts: impl Iterator<Item = (Alert<'a>, u64)>,
-    ) {
+    fn by_alert<'a>(&mut self, family: &Family, alerts: impl Iterator<Item = (Alert<'a>, u64)>) {
         let mut alerts = alerts.peekable();
         if alerts.peek().is_none() {
             return;
         }
-        self.header(family, "gauge", help);
+        self.text(family.header);
         for ((name, severity), state) in alerts {
-            let name = escaped(name);
-            write(
-                self.0,
-                format_args!("{family}{{alert=\"{name}\",severity=\"{severity}\"}} "),
-            );
+            self.text(family.sample);
+            self.label(name);
+            self.text("\",severity=\"");
+            self.text(severity.as_str());
+            self.text("\"} ");
             self.value(state);
         }
     }
 
-    fn value(&mut self, value: impl Value) {
+    fn value(&mut self, value: impl Number) {
         value.write(self.0);
         self.0.push(b'\n');
     }
-}
 
-/// A label's value with `\`, `"` and newline escaped, as the format asks.
-fn escaped(value: &str) -> Cow<'_, str> {
-    if !value.contains(['\\', '"', '\n']) {
-        return Cow::Borrowed(value);
-    }
-    let mut escaped = String::with_capacity(value.len() + 8);
-    for c in value.chars() {
-        match c {
-            '\\' => escaped.push_str(r"\\"),
-            '"' => escaped.push_str(r#"\""#),
-            '\n' => escaped.push_str(r"\n"),
-            c => escaped.push(c),
+    /// A label's value with `\`, `"` and newline escaped, as the format asks.
+    fn label(&mut self, value: &str) {
+        let mut rest = value.as_bytes();
+        while let Some(at) = rest
+            .iter()
+            .position(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
+        {
+            self.0.extend_from_slice(&rest[..at]);
+            let escaped = if rest[at] == b'\n' { b'n' } else { rest[at] };
+            self.0.extend_from_slice(&[b'\\', escaped]);
+            rest = &rest[at + 1..];
         }
+        self.0.extend_from_slice(rest);
     }
-    Cow::Owned(escaped)
+
+    fn text(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
 }

@@ -169,10 +169,10 @@ impl Names {
             .map_or(OVERFLOW_NAME, |name| name)
     }
 
-    /// Every number given out so far, with its name; [`OVERFLOW`] first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &str)> {
+    /// The names of all numbers given out so far, in their order; [`OVERFLOW`]'s first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         // Acquire: partner of the Release in `add`.
-        (0..self.taken.load(Acquire)).map(|id| (id, self.name(id)))
+        (0..self.taken.load(Acquire)).map(|id| self.name(id))
     }
 }
 

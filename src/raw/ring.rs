@@ -1,10 +1,14 @@
 //! A slot for each of the last 64 ticks, counted in by one thread and read by any.
 //!
+//! A ring remembers the newest tick that was counted in it, and sets it when a slot turns over: once
+//! a tick, not once a count. A reader passes over a ring whose owner has been silent for a window's
+//! length, for one load.
+//!
 //! # Orderings
 //!
 //! All of them are `Relaxed`. A slot stands for itself: nothing is published through it, and its
 //! lap and count are one word. A reader that began after an event was counted (in the sense of
-//! happens-before) finds it by coherence alone.
+//! happens-before) finds it, and the newest tick that it set, by coherence alone.
 
 use std::array;
 use std::marker::PhantomData;
@@ -15,6 +19,8 @@ use crate::time::{Counted, SLOTS, Tick, Unit, Window};
 
 pub(crate) struct Ring<U> {
     slots: [Atomic<Slot>; SLOTS],
+    /// The word of the newest tick in which anything was counted: 0 while there is none.
+    newest: Atomic<u64>,
     unit: PhantomData<U>,
 }
 
@@ -22,6 +28,7 @@ impl<U: Unit> Ring<U> {
     pub(crate) fn new() -> Self {
         Self {
             slots: array::from_fn(|_| Atomic::new(Slot::default())),
+            newest: Atomic::new(0),
             unit: PhantomData,
         }
     }
@@ -32,7 +39,20 @@ impl<U: Unit> Ring<U> {
     pub(crate) fn count(&self, tick: Tick<U>) {
         let slot = &self.slots[tick.index()];
         // Relaxed: only this thread writes the slot, so it reads its own last store.
-        slot.store(slot.load(Relaxed).counted(tick), Relaxed);
+        let seen = slot.load(Relaxed);
+        if seen.is_before(tick) {
+            return self.turn_over(tick);
+        }
+        slot.store(seen.counted(tick), Relaxed);
+    }
+
+    /// Counts the first event of a tick.
+    #[cold]
+    fn turn_over(&self, tick: Tick<U>) {
+        self.slots[tick.index()].store(Slot::default().counted(tick), Relaxed);
+        // A late event turns over a slot of an earlier tick than the newest.
+        let newest = self.newest.load(Relaxed).max(tick.word());
+        self.newest.store(newest, Relaxed);
     }
 
     /// Counts an event in a ring that several threads write.
@@ -49,16 +69,42 @@ impl<U: Unit> Ring<U> {
             })
             .is_err();
         debug_assert!(!moved_on || self.slots[tick.index()].load(Relaxed).is_past(tick));
+        self.newest.fetch_max(tick.word(), Relaxed);
+    }
+
+    /// Whether anything was ever counted here.
+    pub(crate) fn is_used(&self) -> bool {
+        self.newest.load(Relaxed) != 0
+    }
+
+    /// Marks the ring as used by an event that is too old for it. Only its owner may call this.
+    pub(crate) fn mark_used(&self) {
+        self.newest.store(self.newest.load(Relaxed).max(1), Relaxed);
+    }
+
+    /// Marks as used a ring that several threads write.
+    pub(crate) fn mark_used_shared(&self) {
+        self.newest.fetch_max(1, Relaxed);
     }
 
     /// What the ring holds of a window. A slot of another lap holds nothing of it.
     pub(crate) fn counted_in(&self, window: &Window<U>) -> Counted {
-        let count = |tick: Tick<U>| self.slots[tick.index()].load(Relaxed).count_in(tick);
+        if self.newest.load(Relaxed) < window.straddling().word() {
+            return Counted::default();
+        }
+        let count = |slot: &Atomic<Slot>, tick| slot.load(Relaxed).count_in(tick);
+        let mut whole = 0;
+        for run in window.whole() {
+            let mut tick = run.first;
+            for slot in &self.slots[run.first.index()..][..run.ticks] {
+                whole += count(slot, tick);
+                tick = tick.next_in_lap();
+            }
+        }
+        let straddling = window.straddling();
         Counted {
-            whole: window
-                .whole()
-                .fold(0, |sum, tick| sum.saturating_add(count(tick))),
-            straddling: count(window.straddling()),
+            whole,
+            straddling: count(&self.slots[straddling.index()], straddling),
         }
     }
 }

@@ -30,6 +30,12 @@ const _: () = assert!(
 );
 
 impl Slot {
+    /// Whether the slot is still of an earlier lap than `tick`'s, and is to be turned over.
+    #[inline]
+    pub(crate) fn is_before<U: Unit>(self, tick: Tick<U>) -> bool {
+        self.0 < tick.word()
+    }
+
     /// The slot with one more event in `tick`.
     ///
     /// The count cannot run into the lap: its bits hold more than a thread can count in a tick (see

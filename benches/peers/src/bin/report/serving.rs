@@ -1,0 +1,138 @@
+//! What a page costs to serve: table and charts.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use crate::OURS;
+use crate::chart::{Chart, amount};
+
+#[derive(Deserialize)]
+pub(crate) struct Serving {
+    rounds: usize,
+    connections: usize,
+    requests: usize,
+    counted: usize,
+    pub(crate) rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Row {
+    server: String,
+    page: String,
+    bare: bool,
+    body_bytes: usize,
+    requests_per_second: Vec<f64>,
+    p50_us: f64,
+    p99_us: f64,
+    user_us: f64,
+    system_us: f64,
+    instructions: Option<f64>,
+}
+
+impl Serving {
+    pub(crate) fn section(&self) -> String {
+        let Self {
+            rounds,
+            connections,
+            requests,
+            counted,
+            ..
+        } = self;
+        let mut text = format!(
+            "## Serving\n\nEach server on one core, the load on another, {connections} connections that each wait for \
+             their answer, {rounds} rounds of {} requests in turn. The load is the limit of the faster servers' requests \
+             a second and is in their latencies, so they are ranked by user instructions (callgrind, {} requests more on \
+             one connection) and user processor time (from the kernel, all threads of the process). Bare hyper answers \
+             with a body made beforehand, as long as ours but for a few digits. `Handler` is ours mounted on that same \
+             loop; `serve()` is our server, which renders on a thread for blocking work, as \
+             `metrics-exporter-prometheus` does. The peers show the same families and series with the same values; they \
+             take no snapshot of sources, hold no window and evaluate no rule.\n\n\
+             ![User instructions a request](plots/serving-instructions.svg)\n\n\
+             ![User processor time a request](plots/serving-time.svg)\n\n\
+             | page | server | bytes | instructions a request | × bare | user µs | × bare | system µs \
+             | requests a second | p50 µs | p99 µs |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+            amount(*requests as f64),
+            amount(*counted as f64),
+        );
+        for row in &self.rows {
+            let name = if row.server.starts_with(OURS) {
+                format!("**{}**", row.server)
+            } else {
+                row.server.clone()
+            };
+            let of_bare = |value: fn(&Row) -> f64| {
+                self.bare(row)
+                    .map_or("–".to_owned(), |bare| amount(value(row) / value(bare)))
+            };
+            let mut rates = row.requests_per_second.clone();
+            rates.sort_by(f64::total_cmp);
+            let (least, most) = (rates.first(), rates.last());
+            let rate = |rate: Option<&f64>| rate.map_or("–".to_owned(), |rate| amount(*rate));
+            let _ = writeln!(
+                text,
+                "| {} | {name} | {} | {} | {} | {} | {} | {} | {}–{} | {} | {} |",
+                row.page,
+                amount(row.body_bytes as f64),
+                amount(row.instructions()),
+                of_bare(Row::instructions),
+                amount(row.user_us),
+                of_bare(|row| row.user_us),
+                amount(row.system_us),
+                rate(least),
+                rate(most),
+                amount(row.p50_us),
+                amount(row.p99_us),
+            );
+        }
+        text
+    }
+
+    pub(crate) fn charts(&self) -> Vec<(String, Chart<'static>)> {
+        let rows = |value: fn(&Row) -> f64| {
+            let label = |row: &Row| format!("{} ({})", row.server, row.page);
+            self.rows
+                .iter()
+                .map(|row| (label(row), vec![value(row)]))
+                .collect()
+        };
+        let instructions = Chart {
+            title: "Serving a page: user instructions",
+            unit: "instructions a request, logarithmic",
+            series: vec!["instructions".to_owned()],
+            rows: rows(Row::instructions),
+        };
+        let time = Chart {
+            title: "Serving a page: user processor time",
+            unit: "µs a request, logarithmic",
+            series: vec!["user time".to_owned()],
+            rows: rows(|row| row.user_us),
+        };
+        vec![
+            ("serving-instructions".to_owned(), instructions),
+            ("serving-time".to_owned(), time),
+        ]
+    }
+
+    /// Instructions of one of ours, by those of bare hyper with a body of that size.
+    pub(crate) fn ratio(&self, server: &str, page: &str) -> f64 {
+        self.rows
+            .iter()
+            .find(|row| row.server == server && row.page == page)
+            .and_then(|row| Some(row.instructions() / self.bare(row)?.instructions()))
+            .unwrap_or(f64::NAN)
+    }
+
+    fn bare(&self, row: &Row) -> Option<&Row> {
+        self.rows
+            .iter()
+            .find(|bare| bare.bare && bare.page == row.page)
+    }
+}
+
+impl Row {
+    fn instructions(&self) -> f64 {
+        self.instructions.unwrap_or(f64::NAN)
+    }
+}
