@@ -79,15 +79,49 @@ impl Names {
     /// caller, and all others are not, so that they do not make it slower.
     #[inline]
     pub(crate) fn intern(&self, name: &str) -> usize {
-        if let Some(tag) = Tag::whole(name) {
-            let entry = self.entry(tag.home());
-            // Acquire: as in `find`. The empty name's tag is that of a vacant entry, whose id is
-            // not a name's.
-            if entry.tag.load(Acquire) == tag.0 && tag != Tag::VACANT {
-                return entry.id.load(Relaxed);
-            }
+        let Some(tag) = Tag::whole(name) else {
+            return self.intern_long(name);
+        };
+        let entry = self.entry(tag.home());
+        // Acquire: as in `held`. The empty name's tag is that of a vacant entry, whose id is not a
+        // name's.
+        if entry.tag.load(Acquire) == tag.0 && tag != Tag::VACANT {
+            return entry.id.load(Relaxed);
         }
         self.intern_elsewhere(name)
+    }
+
+    /// The same for a name that is more than its tag.
+    #[inline(never)]
+    fn intern_long(&self, name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let id = match bytes.len() {
+            ..=16 => self.at_home::<8>(bytes),
+            ..=32 => self.at_home::<16>(bytes),
+            ..=64 => self.at_home::<32>(bytes),
+            _ => None,
+        };
+        id.unwrap_or_else(|| self.intern_elsewhere(name))
+    }
+
+    /// The number of a name that two ends of `N` bytes cover, if it stands where its search begins.
+    ///
+    /// So the name is read, hashed and compared in a few wide words.
+    #[inline]
+    fn at_home<const N: usize>(&self, name: &[u8]) -> Option<usize> {
+        let ends = (name.first_chunk::<N>()?, name.last_chunk::<N>()?);
+        let tag = Tag::hashed(name.len(), ends.0, ends.1);
+        let entry = self.entry(tag.home());
+        // Acquire: as in `find`.
+        if entry.tag.load(Acquire) != tag.0 {
+            return None;
+        }
+        let id = entry.id.load(Relaxed);
+        let held = self.by_id.get(id)?.get()?.as_bytes();
+        let is_held = held.len() == name.len()
+            && held.first_chunk() == Some(ends.0)
+            && held.last_chunk() == Some(ends.1);
+        is_held.then_some(id)
     }
 
     #[inline(never)]
@@ -188,7 +222,17 @@ impl Tag {
     const WHOLE: usize = 8;
 
     fn of(name: &str) -> Self {
-        Self::whole(name).unwrap_or_else(|| Self::hashed(name.as_bytes()))
+        fn ends<const N: usize>(bytes: &[u8]) -> Option<Tag> {
+            let (first, last) = (bytes.first_chunk::<N>()?, bytes.last_chunk::<N>()?);
+            Some(Tag::hashed(bytes.len(), first, last))
+        }
+        let bytes = name.as_bytes();
+        let hashed = || match bytes.len() {
+            ..=16 => ends::<8>(bytes),
+            ..=32 => ends::<16>(bytes),
+            _ => ends::<32>(bytes),
+        };
+        Self::whole(name).or_else(hashed).unwrap_or(Self::VACANT)
     }
 
     /// The bytes of a short name, complemented and padded with zeros: no byte of a `str` is 0xff,
@@ -214,24 +258,22 @@ impl Tag {
         Some(Self(word))
     }
 
-    /// A hash of a long name, under a first byte that no `str` begins with.
+    /// A hash of a long name by its ends, under a first byte that no `str` begins with.
     ///
-    /// It looks at the length and at the first, the middle and the last eight bytes, however long the
-    /// name is. Names that differ elsewhere have the same tag, and are told apart by the comparison
-    /// that long names need in any case.
-    fn hashed(bytes: &[u8]) -> Self {
-        let middle = bytes.len() / 2;
-        let word = |at: usize| {
-            bytes[at..]
-                .first_chunk()
-                .copied()
-                .map_or(0, u64::from_le_bytes)
-                .wrapping_mul(SPREAD)
-        };
-        let (first, middle, last) = (word(0), word(middle - 4), word(bytes.len() - 8));
-        let length = (bytes.len() as u64) << 56;
-        let hash = first ^ middle.rotate_left(21) ^ last.rotate_left(42) ^ length;
-        Self(hash & !0xff | 0x01)
+    /// Up to 64 bytes the ends are all of it. Longer names that differ in between have the same tag,
+    /// and are told apart by the comparison that long names need in any case.
+    #[inline]
+    fn hashed<const N: usize>(length: usize, first: &[u8; N], last: &[u8; N]) -> Self {
+        let mut hash = length as u64;
+        // One end after the other: loops of a fixed length, which the compiler unrolls.
+        for end in [first, last] {
+            for word in end.as_chunks().0 {
+                // Turned by an amount that is no whole byte, so that equal letters do not cancel out.
+                hash = hash.rotate_left(21) ^ u64::from_le_bytes(*word);
+            }
+        }
+        // Multiplied, so that no byte of the name is lost with the one that is masked.
+        Self(hash.wrapping_mul(SPREAD) & !0xff | 0x01)
     }
 
     /// Where in the table the search begins, before the mask.
@@ -273,6 +315,25 @@ mod tests {
         assert_eq!(names.intern("one too many"), OVERFLOW);
         assert_eq!(names.intern(&all[299]), 300);
         assert_eq!(names.iter().count(), 301);
+    }
+
+    #[test]
+    fn names_that_differ_in_one_byte_are_two_names() {
+        for len in [9, 12, 16, 17, 24, 32, 33, 48, 64, 65, 100, LONGEST] {
+            let names = Names::new(LONGEST);
+            let all: Vec<String> = (0..len)
+                .map(|at| {
+                    let mut name = "x".repeat(len);
+                    name.replace_range(at..=at, "y");
+                    name
+                })
+                .collect();
+            for round in 0..2 {
+                for (at, name) in all.iter().enumerate() {
+                    assert_eq!(names.intern(name), at + 1, "{name} in round {round}");
+                }
+            }
+        }
     }
 
     #[test]
