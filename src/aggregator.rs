@@ -1,6 +1,8 @@
 //! Many sources, one snapshot.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
@@ -206,17 +208,13 @@ impl Aggregator {
 
     /// The snapshot of what the sources have said, with the alerts that fire on it.
     pub(crate) fn merged(&self, at: SystemTime, mut reports: Vec<Report>) -> Snapshot {
-        let reports = &mut reports;
         let mut snapshot = Snapshot {
-            channels: merged_channels(&taken(reports, |report| report.channels.take())),
-            envelopes: merged_envelopes(
-                &taken(reports, |report| report.envelopes.take()),
-                self.envelope_rate,
-            ),
-            presence: merged_presence(&taken(reports, |report| report.presence.take())),
-            history: merged_history(&taken(reports, |report| report.history.take())),
-            tokens: merged_tokens(&taken(reports, |report| report.tokens.take())),
-            cache: merged_cache(&taken(reports, |report| report.cache.take())),
+            channels: merged_channels(&mut reports),
+            envelopes: merged_envelopes(&mut reports, self.envelope_rate),
+            presence: merged_presence(&reports),
+            history: merged_history(&reports),
+            tokens: merged_tokens(&reports),
+            cache: merged_cache(&reports),
             ..Snapshot::empty(at)
         };
         let evaluated = evaluate(&snapshot, &self.rules);
@@ -268,82 +266,89 @@ impl fmt::Debug for Aggregator {
     }
 }
 
-/// A section of those that report it.
-fn taken<T>(reports: &mut [Report], section: impl Fn(&mut Report) -> Option<T>) -> Vec<T> {
-    reports.iter_mut().filter_map(section).collect()
-}
-
-fn merged_channels(reports: &[ChannelStats]) -> ChannelStats {
+fn merged_channels(reports: &mut [Report]) -> ChannelStats {
+    let channels = sections(reports, |report| report.channels.as_ref());
     ChannelStats {
-        total_active: sum(reports, |stats| stats.total_active),
-        by_pattern: sum_by_key(reports.iter().map(|stats| &stats.by_pattern)),
+        total_active: sum(channels.map(|stats| stats.total_active)),
+        by_pattern: sum_by_key(reports.iter_mut().filter_map(|report| {
+            let stats = report.channels.as_mut()?;
+            Some(mem::take(&mut stats.by_pattern))
+        })),
     }
 }
 
-fn merged_envelopes(reports: &[EnvelopeStats], rate: EnvelopeRate) -> EnvelopeStats {
-    let rates = reports.iter().map(|stats| stats.rate_per_second);
+fn merged_envelopes(reports: &mut [Report], rate: EnvelopeRate) -> EnvelopeStats {
+    let envelopes = sections(reports, |report| report.envelopes.as_ref());
+    let rates = envelopes.map(|stats| stats.rate_per_second);
     EnvelopeStats {
         rate_per_second: match rate {
             EnvelopeRate::Averaged => mean(rates),
             EnvelopeRate::Summed => add(finite(rates)).clamp(f64::MIN, f64::MAX),
         },
-        by_aspect: sum_by_key(reports.iter().map(|stats| &stats.by_aspect)),
+        by_aspect: sum_by_key(reports.iter_mut().filter_map(|report| {
+            let stats = report.envelopes.as_mut()?;
+            Some(mem::take(&mut stats.by_aspect))
+        })),
     }
 }
 
-fn merged_presence(reports: &[PresenceStats]) -> PresenceStats {
+fn merged_presence(reports: &[Report]) -> PresenceStats {
+    let presence = sections(reports, |report| report.presence.as_ref());
     PresenceStats {
-        total_users: sum(reports, |stats| stats.total_users),
-        total_agents: sum(reports, |stats| stats.total_agents),
-        average_per_channel: mean(reports.iter().map(|stats| stats.average_per_channel)),
+        total_users: sum(presence.clone().map(|stats| stats.total_users)),
+        total_agents: sum(presence.clone().map(|stats| stats.total_agents)),
+        average_per_channel: mean(presence.map(|stats| stats.average_per_channel)),
     }
 }
 
-fn merged_history(reports: &[HistoryStats]) -> HistoryStats {
+fn merged_history(reports: &[Report]) -> HistoryStats {
+    let history = sections(reports, |report| report.history.as_ref());
     HistoryStats {
-        total_envelopes_buffered: sum(reports, |stats| stats.total_envelopes_buffered),
-        buffer_utilization_pct: mean(reports.iter().map(|stats| stats.buffer_utilization_pct)),
+        total_envelopes_buffered: sum(history.clone().map(|stats| stats.total_envelopes_buffered)),
+        buffer_utilization_pct: mean(history.map(|stats| stats.buffer_utilization_pct)),
     }
 }
 
-fn merged_tokens(reports: &[TokenStats]) -> TokenStats {
+fn merged_tokens(reports: &[Report]) -> TokenStats {
+    let tokens = sections(reports, |report| report.tokens.as_ref());
     TokenStats {
-        issued_last_hour: sum(reports, |stats| stats.issued_last_hour),
-        revoked_last_hour: sum(reports, |stats| stats.revoked_last_hour),
+        issued_last_hour: sum(tokens.clone().map(|stats| stats.issued_last_hour)),
+        revoked_last_hour: sum(tokens.clone().map(|stats| stats.revoked_last_hour)),
         // Signed: saturates once, at the end, so that the order of the sources does not matter.
-        active_count: clamp(
-            reports
-                .iter()
-                .map(|stats| i128::from(stats.active_count))
-                .sum(),
-        ),
+        active_count: clamp(tokens.map(|stats| i128::from(stats.active_count)).sum()),
     }
 }
 
-fn merged_cache(reports: &[CacheStats]) -> CacheStats {
+fn merged_cache(reports: &[Report]) -> CacheStats {
+    let cache = sections(reports, |report| report.cache.as_ref());
     CacheStats {
-        hit_rate_pct: mean(reports.iter().map(|stats| stats.hit_rate_pct)),
-        size_bytes: sum(reports, |stats| stats.size_bytes),
-        size_entries: sum(reports, |stats| stats.size_entries),
-        evictions_last_hour: sum(reports, |stats| stats.evictions_last_hour),
+        hit_rate_pct: mean(cache.clone().map(|stats| stats.hit_rate_pct)),
+        size_bytes: sum(cache.clone().map(|stats| stats.size_bytes)),
+        size_entries: sum(cache.clone().map(|stats| stats.size_entries)),
+        evictions_last_hour: sum(cache.map(|stats| stats.evictions_last_hour)),
     }
 }
 
-fn sum<T>(reports: &[T], count: impl Fn(&T) -> u64) -> u64 {
-    reports.iter().map(count).fold(0, u64::saturating_add)
+/// A section of those that report it.
+fn sections<'a, T: 'a>(
+    reports: &'a [Report],
+    section: impl Fn(&'a Report) -> Option<&'a T> + Clone,
+) -> impl Iterator<Item = &'a T> + Clone {
+    reports.iter().filter_map(section)
 }
 
-type Counts = std::collections::BTreeMap<String, u64>;
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
 
-fn sum_by_key<'a>(reports: impl Iterator<Item = &'a Counts>) -> Counts {
-    let mut sums = Counts::new();
-    for (key, &count) in reports.flatten() {
-        match sums.get_mut(key) {
-            Some(sum) => *sum = sum.saturating_add(count),
-            None => {
-                sums.insert(key.clone(), count);
-            }
-        }
+type Counts = BTreeMap<String, u64>;
+
+/// The first becomes the sum: most sections are reported by one source, and nothing is copied.
+fn sum_by_key(mut reports: impl Iterator<Item = Counts>) -> Counts {
+    let mut sums = reports.next().unwrap_or_default();
+    for (key, count) in reports.flatten() {
+        let sum = sums.entry(key).or_default();
+        *sum = sum.saturating_add(count);
     }
     sums
 }
@@ -352,20 +357,20 @@ fn clamp(sum: i128) -> i64 {
     i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN })
 }
 
-fn finite(values: impl Iterator<Item = f64>) -> impl Iterator<Item = f64> {
+fn finite(values: impl Iterator<Item = f64> + Clone) -> impl Iterator<Item = f64> + Clone {
     values.filter(|value| value.is_finite())
 }
 
 /// The mean of the values that are finite; 0 if there is none.
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let values: Vec<f64> = finite(values).collect();
-    let count = values.len().max(1) as f64;
-    let sum = add(values.iter().copied());
+fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let values = finite(values);
+    let count = values.clone().count().max(1) as f64;
+    let sum = add(values.clone());
     // The sum of great values can leave the range that their mean is in.
     if sum.is_finite() {
         sum / count
     } else {
-        add(values.iter().map(|value| value / count))
+        add(values.map(|value| value / count))
     }
 }
 

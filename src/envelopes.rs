@@ -1,6 +1,7 @@
 //! What is published: a rate over the last minute, and exact totals by aspect.
 
 use std::array;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -257,27 +258,27 @@ impl Counters {
         let now = self.clock.read();
         let window = Window::ending(now.reading, now.second, self.made);
         let mut counted = Counted::default();
-        let names: Vec<&str> = self.names.iter().collect();
-        let mut totals = vec![0_u64; names.len()];
+        let mut totals = vec![0_u64; self.names.len()];
         // A shard that nothing was counted in costs one load. There are many: the slab has more of them
         // than most programs have threads that count.
-        for shard in self.shards.iter().filter(|shard| shard.ring.is_used()) {
+        let used = self.shards.iter().filter(|shard| shard.ring.is_used());
+        used.for_each(|shard| {
             counted.add(shard.ring.counted_in(&window));
             for (total, word) in totals.iter_mut().zip(shard.totals()) {
                 // Relaxed: a total stands for itself.
                 *total += word.load(Relaxed);
             }
+        });
+        let mut by_aspect = BTreeMap::new();
+        for (id, (name, total)) in self.names.iter().zip(totals).enumerate() {
+            // The place for what has none of its own is shown once something is in it.
+            if id != OVERFLOW || total > 0 {
+                by_aspect.insert(name.to_owned(), total);
+            }
         }
         EnvelopeStats {
             rate_per_second: window.rate_per_second(counted),
-            by_aspect: names
-                .into_iter()
-                .zip(totals)
-                .enumerate()
-                // The place for what has none of its own is shown once something is in it.
-                .filter(|&(id, (_, total))| id != OVERFLOW || total > 0)
-                .map(|(_, (name, total))| (name.to_owned(), total))
-                .collect(),
+            by_aspect,
         }
     }
 }

@@ -215,6 +215,22 @@ pub(crate) struct Run<U: Unit> {
     pub(crate) ticks: usize,
 }
 
+/// The sixty ticks that end with the newest, as the runs in which their slots stand in the ring.
+fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
+    let ticks = usize::try_from(WINDOW).unwrap_or(SLOTS);
+    let first = newest.earlier(WINDOW - 1);
+    let before_the_end = (SLOTS - first.index()).min(ticks);
+    let rest = ticks - before_the_end;
+    // The ring's end is the lap's: the second run, if there is one, ends with the newest tick.
+    let second = if rest == 0 {
+        newest
+    } else {
+        newest.earlier(rest as u64 - 1)
+    };
+    let run = |first, ticks| Run { first, ticks };
+    [run(first, before_the_end), run(second, rest)]
+}
+
 /// The last sixty ticks before a moment, to the nanosecond.
 ///
 /// ```text
@@ -230,7 +246,8 @@ pub(crate) struct Run<U: Unit> {
 /// when the counter was made.
 #[derive(Debug)]
 pub(crate) struct Window<U: Unit> {
-    newest: Tick<U>,
+    straddling: Tick<U>,
+    whole: [Run<U>; 2],
     /// Of the straddling slot, the nanoseconds that the window covers, and those that were counted
     /// in it.
     inside: u64,
@@ -246,7 +263,8 @@ impl<U: Unit> Window<U> {
     pub(crate) fn ending(reading: Nanos, newest: Tick<U>, made: Nanos) -> Self {
         let age = reading.saturating_sub(made);
         let into_newest = reading.saturating_sub(newest.began()).min(U::NANOS);
-        let straddling_ends = newest.earlier(WINDOW).began() + U::NANOS;
+        let straddling = newest.earlier(WINDOW);
+        let straddling_ends = straddling.began() + U::NANOS;
         let live = match straddling_ends.checked_sub(made) {
             Some(live) if live > 0 => live.min(U::NANOS),
             // Made later than that: what is in the slot came late, and is taken to be spread over
@@ -254,7 +272,8 @@ impl<U: Unit> Window<U> {
             _ => U::NANOS,
         };
         Self {
-            newest,
+            straddling,
+            whole: runs(newest),
             inside: (U::NANOS - into_newest).min(live),
             live,
             span: age.clamp(Second::NANOS, WINDOW * U::NANOS),
@@ -262,32 +281,13 @@ impl<U: Unit> Window<U> {
     }
 
     /// The ticks that lie in the window whole, as the runs in which their slots stand in the ring.
-    pub(crate) fn whole(&self) -> [Run<U>; 2] {
-        let ticks = usize::try_from(WINDOW).unwrap_or(SLOTS);
-        let first = self.newest.earlier(WINDOW - 1);
-        let before_the_end = (SLOTS - first.index()).min(ticks);
-        let rest = ticks - before_the_end;
-        // The ring's end is the lap's: the second run, if there is one, ends with the newest tick.
-        let second = if rest == 0 {
-            self.newest
-        } else {
-            self.newest.earlier(rest as u64 - 1)
-        };
-        [
-            Run {
-                first,
-                ticks: before_the_end,
-            },
-            Run {
-                first: second,
-                ticks: rest,
-            },
-        ]
+    pub(crate) fn whole(&self) -> &[Run<U>; 2] {
+        &self.whole
     }
 
     /// The tick that straddles the window's far edge.
     pub(crate) fn straddling(&self) -> Tick<U> {
-        self.newest.earlier(WINDOW)
+        self.straddling
     }
 
     /// How many events the window holds, in units of 1 / `live`. 128 bits hold any sum of 64-bit

@@ -230,9 +230,9 @@ impl Counters {
         let window = Window::ending(now.reading, now.minute, self.made);
         let last_hour = |event| {
             let mut counted = Counted::default();
-            for shard in self.shards.iter() {
-                counted.add(shard.tally(event).last_hour.counted_in(&window));
-            }
+            self.shards
+                .iter()
+                .for_each(|shard| counted.add(shard.tally(event).last_hour.counted_in(&window)));
             window.count(counted)
         };
         let (revoked_last_hour, issued_last_hour) =

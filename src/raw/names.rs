@@ -97,8 +97,8 @@ impl Names {
         let bytes = name.as_bytes();
         let id = match bytes.len() {
             ..=16 => self.at_home::<8>(bytes),
-            ..=32 => self.at_home::<16>(bytes),
-            ..=64 => self.at_home::<32>(bytes),
+            17..=32 => self.at_home::<16>(bytes),
+            33..=64 => self.at_home::<32>(bytes),
             _ => None,
         };
         id.unwrap_or_else(|| self.intern_elsewhere(name))
@@ -203,10 +203,15 @@ impl Names {
             .map_or(OVERFLOW_NAME, |name| name)
     }
 
+    /// How many numbers are given out so far.
+    pub(crate) fn len(&self) -> usize {
+        // Acquire: partner of the Release in `add`.
+        self.taken.load(Acquire)
+    }
+
     /// The names of all numbers given out so far, in their order; [`OVERFLOW`]'s first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        // Acquire: partner of the Release in `add`.
-        (0..self.taken.load(Acquire)).map(|id| self.name(id))
+        (0..self.len()).map(|id| self.name(id))
     }
 }
 
@@ -229,7 +234,7 @@ impl Tag {
         let bytes = name.as_bytes();
         let hashed = || match bytes.len() {
             ..=16 => ends::<8>(bytes),
-            ..=32 => ends::<16>(bytes),
+            17..=32 => ends::<16>(bytes),
             _ => ends::<32>(bytes),
         };
         Self::whole(name).or_else(hashed).unwrap_or(Self::VACANT)

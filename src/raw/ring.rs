@@ -88,10 +88,16 @@ impl<U: Unit> Ring<U> {
     }
 
     /// What the ring holds of a window. A slot of another lap holds nothing of it.
+    #[inline]
     pub(crate) fn counted_in(&self, window: &Window<U>) -> Counted {
         if self.newest.load(Relaxed) < window.straddling().word() {
             return Counted::default();
         }
+        self.sum_of(window)
+    }
+
+    #[inline(never)]
+    fn sum_of(&self, window: &Window<U>) -> Counted {
         let count = |slot: &Atomic<Slot>, tick| slot.load(Relaxed).count_in(tick);
         let mut whole = 0;
         for run in window.whole() {
