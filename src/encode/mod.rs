@@ -4,6 +4,7 @@ mod json;
 mod number;
 pub(crate) mod openmetrics;
 mod prometheus;
+pub(crate) mod text;
 
 use crate::alerts::AlertRule;
 use crate::snapshot::Snapshot;

@@ -3,7 +3,7 @@
 use crate::snapshot::reported;
 
 /// A sample's value.
-pub(super) trait Number {
+pub(crate) trait Number {
     /// Appends the number to a page.
     fn write(self, page: &mut Vec<u8>);
 }

@@ -2,14 +2,11 @@
 //!
 //! The names and their order are the wire contract's. Only bounded labels leave: `pattern`,
 //! `aspect`, `alert` and `severity`.
-//!
-//! All of a page but its numbers and labels is known beforehand: what stands between two numbers is
-//! one literal, copied whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alerts::{AlertRule, FiringAlert, Severity};
-use crate::encode::number::Number;
+use crate::encode::text::{Page, gauge, header};
 use crate::snapshot::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
 };
@@ -17,7 +14,7 @@ use crate::snapshot::{
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
-    let mut page = Page(page);
+    let mut page = Page::new(page);
     page.channels(&snapshot.channels);
     page.envelopes(&snapshot.envelopes);
     page.presence(&snapshot.presence);
@@ -27,31 +24,13 @@ pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule
     page.alerts(&snapshot.alerts, rules);
 }
 
-/// What stands before the samples of a family. A macro, since only a macro makes one literal of them.
-macro_rules! header {
-    ($kind:literal, $family:literal, $help:literal) => {
-        concat!(
-            "# HELP ",
-            $family,
-            " ",
-            $help,
-            "\n# TYPE ",
-            $family,
-            " ",
-            $kind,
-            "\n"
-        )
-    };
+/// The fixed text of a family with a label.
+struct Family {
+    header: &'static str,
+    sample: &'static str,
 }
 
-/// What stands before the value of a family that is one gauge without labels.
-macro_rules! gauge {
-    ($family:literal, $help:literal) => {
-        concat!(header!("gauge", $family, $help), $family, " ")
-    };
-}
-
-/// What stands before the samples of a family with a label, and before the label's value in each.
+/// A [`Family`]: what stands before its samples, and before the label's value in each.
 macro_rules! family {
     ($kind:literal, $family:literal, $label:literal, $help:literal) => {
         Family {
@@ -64,7 +43,7 @@ macro_rules! family {
 /// The families, in the order of the contract.
 impl Page<'_> {
     fn channels(&mut self, channels: &ChannelStats) {
-        self.gauge(
+        self.single(
             gauge!("parsec_telemetry_channels_active", "Channels open now."),
             channels.total_active,
         );
@@ -80,7 +59,7 @@ impl Page<'_> {
     }
 
     fn envelopes(&mut self, envelopes: &EnvelopeStats) {
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_envelope_rate_per_second",
                 "Envelopes published a second, over the last 60 seconds."
@@ -109,21 +88,21 @@ impl Page<'_> {
     }
 
     fn presence(&mut self, presence: &PresenceStats) {
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_presence_total_users",
                 "Users present now."
             ),
             presence.total_users,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_presence_total_agents",
                 "Agents present now."
             ),
             presence.total_agents,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_presence_average_per_channel",
                 "Members present in a channel, on average."
@@ -133,14 +112,14 @@ impl Page<'_> {
     }
 
     fn history(&mut self, history: &HistoryStats) {
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_history_buffered",
                 "Envelopes held in history buffers now."
             ),
             history.total_envelopes_buffered,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_history_buffer_utilization_pct",
                 "How full the history buffers are, in percent."
@@ -150,21 +129,21 @@ impl Page<'_> {
     }
 
     fn tokens(&mut self, tokens: &TokenStats) {
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_tokens_issued_last_hour",
                 "Tokens issued in the last 60 minutes."
             ),
             tokens.issued_last_hour,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_tokens_revoked_last_hour",
                 "Tokens revoked in the last 60 minutes."
             ),
             tokens.revoked_last_hour,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_tokens_active",
                 "Tokens issued and neither revoked nor expired."
@@ -174,28 +153,28 @@ impl Page<'_> {
     }
 
     fn cache(&mut self, cache: &CacheStats) {
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_cache_hit_rate_pct",
                 "Cache look-ups of the last 60 minutes that hit, in percent."
             ),
             cache.hit_rate_pct,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_cache_size_bytes",
                 "Bytes held in the cache now."
             ),
             cache.size_bytes,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_cache_size_entries",
                 "Entries held in the cache now."
             ),
             cache.size_entries,
         );
-        self.gauge(
+        self.single(
             gauge!(
                 "parsec_telemetry_cache_evictions_last_hour",
                 "Cache entries evicted in the last 60 minutes."
@@ -240,22 +219,7 @@ impl Page<'_> {
 /// A rule's name and severity: its labels.
 type Alert<'a> = (&'a str, Severity);
 
-/// The fixed text of a family with a label.
-struct Family {
-    header: &'static str,
-    sample: &'static str,
-}
-
-/// A page in the making, family by family.
-struct Page<'a>(&'a mut Vec<u8>);
-
 impl Page<'_> {
-    /// A family of one sample without labels.
-    fn gauge(&mut self, before: &str, value: impl Number) {
-        self.text(before);
-        self.value(value);
-    }
-
     /// A family with a sample for each key; none of it where there are no keys.
     fn by_key(&mut self, family: &Family, counts: &BTreeMap<String, u64>) {
         if counts.is_empty() {
@@ -285,29 +249,5 @@ impl Page<'_> {
             self.text("\"} ");
             self.value(state);
         }
-    }
-
-    fn value(&mut self, value: impl Number) {
-        value.write(self.0);
-        self.0.push(b'\n');
-    }
-
-    /// A label's value with `\`, `"` and newline escaped, as the format asks.
-    fn label(&mut self, value: &str) {
-        let mut rest = value.as_bytes();
-        while let Some(at) = rest
-            .iter()
-            .position(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
-        {
-            self.0.extend_from_slice(&rest[..at]);
-            let escaped = if rest[at] == b'\n' { b'n' } else { rest[at] };
-            self.0.extend_from_slice(&[b'\\', escaped]);
-            rest = &rest[at + 1..];
-        }
-        self.0.extend_from_slice(rest);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
     }
 }

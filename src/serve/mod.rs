@@ -4,7 +4,6 @@
 mod limits;
 mod negotiate;
 mod reply;
-mod text;
 mod token;
 
 mod process;

@@ -3,97 +3,141 @@
 //! On Linux, from `/proc`; elsewhere there is nothing. What cannot be read, as when no descriptor is
 //! left to read it with, is left out.
 
-use std::fs;
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::sync::OnceLock;
 
-use crate::serve::text::Text;
+use crate::encode::text::{Page, counter, gauge};
 
 /// Ticks a second in `/proc/self/stat`, whatever the kernel's own are: part of its interface.
 const TICKS: f64 = 100.0;
 
-pub(super) fn write(page: &mut Vec<u8>) {
-    let mut text = Text(page);
-    if let Some(stat) = Stat::read() {
-        text.single(
-            "process_cpu_seconds_total",
-            "counter",
-            "Time that the processors spent on this process, in seconds.",
-            stat.cpu_ticks / TICKS,
+pub(super) fn write(page: &mut Page<'_>) {
+    let mut buffer = Buffer::new();
+    if let Some(stat) = buffer
+        .read("/proc/self/stat")
+        .and_then(|stat| Stat::of(&stat))
+    {
+        page.single(
+            counter!(
+                "process_cpu_seconds_total",
+                "Time that the processors spent on this process, in seconds."
+            ),
+            stat.cpu_ticks as f64 / TICKS,
         );
         if let Some(boot) = boot_time() {
-            text.single(
-                "process_start_time_seconds",
-                "gauge",
-                "When this process started, in seconds since 1970.",
-                boot + stat.start_ticks / TICKS,
+            page.single(
+                gauge!(
+                    "process_start_time_seconds",
+                    "When this process started, in seconds since 1970."
+                ),
+                boot as f64 + stat.start_ticks as f64 / TICKS,
+            );
+        }
+        page.single(
+            gauge!("process_virtual_memory_bytes", "Address space in use."),
+            stat.virtual_bytes,
+        );
+        if let Some(page_size) = page_size() {
+            page.single(
+                gauge!("process_resident_memory_bytes", "Memory in use."),
+                stat.resident_pages.saturating_mul(page_size),
             );
         }
     }
-    if let Ok(status) = fs::read_to_string("/proc/self/status") {
-        let bytes = |name| Some(number_behind(&status, name)? * 1024.0);
-        for (name, help, value) in [
-            (
-                "process_resident_memory_bytes",
-                "Memory in use.",
-                bytes("VmRSS:"),
-            ),
-            (
-                "process_virtual_memory_bytes",
-                "Address space in use.",
-                bytes("VmSize:"),
-            ),
-        ] {
-            if let Some(value) = value {
-                text.single(name, "gauge", help, value);
-            }
-        }
+    if let Some(open) = open_descriptors() {
+        page.single(gauge!("process_open_fds", "Descriptors open now."), open);
     }
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // One of them is that by which they are counted.
-        let open = open.count().saturating_sub(1);
-        text.single("process_open_fds", "gauge", "Descriptors open now.", open);
-    }
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    if let Some(most) = number_behind(&limits, "Max open files") {
-        text.single(
-            "process_max_fds",
-            "gauge",
-            "Descriptors that may be open.",
+    let limits = buffer.read("/proc/self/limits");
+    if let Some(most) = limits.and_then(|limits| number_behind(&limits, "Max open files")) {
+        page.single(
+            gauge!("process_max_fds", "Descriptors that may be open."),
             most,
         );
     }
 }
 
+/// Holds any file that is read here, as the kernel writes them: at one go, and in less than a page.
+struct Buffer([u8; 4096]);
+
+impl Buffer {
+    fn new() -> Self {
+        Self([0; 4096])
+    }
+
+    fn read(&mut self, path: &str) -> Option<Cow<'_, str>> {
+        let length = File::open(path).ok()?.read(&mut self.0).ok()?;
+        let bytes = &self.0[..length];
+        // A process may call itself what it likes, and does not often.
+        let text = str::from_utf8(bytes).map(Cow::Borrowed);
+        Some(text.unwrap_or_else(|_| String::from_utf8_lossy(bytes)))
+    }
+}
+
 struct Stat {
-    cpu_ticks: f64,
-    start_ticks: f64,
+    cpu_ticks: u64,
+    start_ticks: u64,
+    virtual_bytes: u64,
+    resident_pages: u64,
 }
 
 impl Stat {
-    fn read() -> Option<Self> {
-        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    fn of(stat: &str) -> Option<Self> {
         // The name, in brackets, may hold anything; what is behind it are fields from the third on.
         let (_, fields) = stat.rsplit_once(") ")?;
-        let field = |number: usize| fields.split(' ').nth(number - 3)?.parse::<f64>().ok();
+        let mut fields = fields.split(' ').skip(14 - 3);
+        let mut after = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
+        // In the order in which they stand: the 14th and 15th, the 22nd to 24th.
         Some(Self {
-            cpu_ticks: field(14)? + field(15)?,
-            start_ticks: field(22)?,
+            cpu_ticks: after(0)? + after(0)?,
+            start_ticks: after(6)?,
+            virtual_bytes: after(0)?,
+            resident_pages: after(0)?,
         })
     }
 }
 
+/// How many descriptors are open. Linux says so since version 6.2; before, they have to be counted,
+/// and one of them is that by which they are.
+fn open_descriptors() -> Option<u64> {
+    const OPEN: &str = "/proc/self/fd";
+    match fs::metadata(OPEN).ok()?.len() {
+        0 => Some(fs::read_dir(OPEN).ok()?.skip(1).count() as u64),
+        open => Some(open),
+    }
+}
+
+/// Bytes in a page of memory, from what the kernel told the process when it began: pairs of words.
+fn page_size() -> Option<u64> {
+    static PAGE: OnceLock<Option<u64>> = OnceLock::new();
+    const AT_PAGESZ: usize = 6;
+    let read = || {
+        let told = fs::read("/proc/self/auxv").ok()?;
+        let (words, _) = told.as_chunks().0.as_chunks::<2>();
+        let mut pairs = words.iter().map(|pair| pair.map(usize::from_ne_bytes));
+        let [_, size] = pairs.find(|[key, _]| *key == AT_PAGESZ)?;
+        u64::try_from(size).ok()
+    };
+    *PAGE.get_or_init(read)
+}
+
 /// When the system started, in seconds since 1970. It is read once: the file is long.
-fn boot_time() -> Option<f64> {
-    static BOOT: OnceLock<Option<f64>> = OnceLock::new();
+fn boot_time() -> Option<u64> {
+    static BOOT: OnceLock<Option<u64>> = OnceLock::new();
     let read = || number_behind(&fs::read_to_string("/proc/stat").ok()?, "btime");
     *BOOT.get_or_init(read)
 }
 
 /// The first word behind a line's name, where it is a number.
-fn number_behind(text: &str, name: &str) -> Option<f64> {
-    let mut lines = text.lines();
-    let rest = lines.find_map(|line| line.strip_prefix(name))?;
-    rest.split_whitespace().next()?.parse().ok()
+fn number_behind(text: &str, name: &str) -> Option<u64> {
+    let mut found = text.match_indices(name);
+    let (at, _) = found.find(|&(at, _)| text[..at].is_empty() || text[..at].ends_with('\n'))?;
+    text[at + name.len()..]
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -103,8 +147,23 @@ mod tests {
     #[test]
     fn numbers_are_found_behind_their_names() {
         let text = "VmPeak:\t    9 kB\nVmSize:\t    8 kB\nMax open files   unlimited  unlimited\n";
-        assert_eq!(number_behind(text, "VmSize:"), Some(8.0));
+        assert_eq!(number_behind(text, "VmSize:"), Some(8));
         assert_eq!(number_behind(text, "Max open files"), None);
         assert_eq!(number_behind(text, "VmRSS:"), None);
+        // Behind the name of a line, and not in the midst of one.
+        assert_eq!(number_behind("a b 7\nb 8\n", "b"), Some(8));
+    }
+
+    #[test]
+    fn the_fields_are_counted_behind_a_name_that_may_be_anything() {
+        let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
+        let stat = format!("1 (a) b (c)) {}", fields.join(" "));
+        let stat = Stat::of(&stat).expect("a stat line");
+        assert_eq!(
+            (stat.cpu_ticks, stat.start_ticks, stat.virtual_bytes),
+            (14 + 15, 22, 23)
+        );
+        assert_eq!(stat.resident_pages, 24);
+        assert!(Stat::of("1 (a) R 2 3").is_none());
     }
 }

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
-use crate::serve::text::Text;
+use crate::encode::text::{Page, counter, gauge, header};
 
 /// Why a connection was not served, or no longer.
 #[derive(Clone, Copy, Debug)]
@@ -91,84 +91,90 @@ impl Stats {
     }
 
     /// Appends what there is to say to a text page.
-    pub(super) fn write(&self, page: &mut Vec<u8>, aggregator: &Aggregator) {
-        let mut text = Text(page);
-        text.family(
-            "parsec_telemetry_build_info",
-            "gauge",
-            "1, by the version of the crate.",
-        );
-        text.sample(
-            "parsec_telemetry_build_info",
-            &[("version", env!("CARGO_PKG_VERSION"))],
-            1,
-        );
-        let scrapes = "parsec_telemetry_scrapes_total";
-        text.family(
-            scrapes,
+    pub(super) fn write(&self, page: &mut Page<'_>, aggregator: &Aggregator) {
+        page.single(BUILD_INFO, 1_u64);
+        page.text(header!(
             "counter",
-            "Requests for a page of numbers, by what it was answered.",
-        );
+            "parsec_telemetry_scrapes_total",
+            "Requests for a page of numbers, by what it was answered."
+        ));
         for ((_, format), by_code) in FORMATS.iter().zip(&self.scrapes) {
             for (code, count) in CODES.iter().zip(by_code) {
-                let labels = [("format", *format), ("code", code.as_str())];
-                text.sample(scrapes, &labels, count.load(Relaxed));
+                page.text("parsec_telemetry_scrapes_total{format=\"");
+                page.text(format);
+                page.text("\",code=\"");
+                page.text(code.as_str());
+                page.text("\"} ");
+                page.value(count.load(Relaxed));
             }
         }
-        let duration = "parsec_telemetry_snapshot_duration_seconds";
-        text.family(
-            duration,
-            "summary",
-            "How long the sources took to answer, a snapshot.",
-        );
         let seconds = Duration::from_nanos(self.snapshot_nanos.load(Relaxed)).as_secs_f64();
-        text.sample(&format!("{duration}_sum"), &[], seconds);
-        text.sample(
-            &format!("{duration}_count"),
-            &[],
+        page.text(header!(
+            "summary",
+            "parsec_telemetry_snapshot_duration_seconds",
+            "How long the sources took to answer, a snapshot."
+        ));
+        page.single("parsec_telemetry_snapshot_duration_seconds_sum ", seconds);
+        page.single(
+            "parsec_telemetry_snapshot_duration_seconds_count ",
             self.snapshots.load(Relaxed),
         );
-        text.single(
-            "parsec_telemetry_connections_open",
-            "gauge",
-            "Connections open now.",
+        page.single(
+            gauge!("parsec_telemetry_connections_open", "Connections open now."),
             self.open.load(Relaxed),
         );
-        text.single(
-            "parsec_telemetry_connections_accepted_total",
-            "counter",
-            "Connections accepted.",
+        page.single(
+            counter!(
+                "parsec_telemetry_connections_accepted_total",
+                "Connections accepted."
+            ),
             self.accepted.load(Relaxed),
         );
-        let refused = "parsec_telemetry_connections_refused_total";
-        text.family(
-            refused,
+        page.text(header!(
             "counter",
-            "Connections that were not served, or no longer, by why.",
-        );
+            "parsec_telemetry_connections_refused_total",
+            "Connections that were not served, or no longer, by why."
+        ));
         for (why, count) in REFUSALS.iter().zip(&self.refused) {
-            text.sample(refused, &[("reason", why)], count.load(Relaxed));
+            page.text("parsec_telemetry_connections_refused_total{reason=\"");
+            page.text(why);
+            page.text("\"} ");
+            page.value(count.load(Relaxed));
         }
-        text.single(
-            "parsec_telemetry_source_panics_total",
-            "counter",
-            "Sections of a source that panicked and are not in a snapshot.",
+        page.single(
+            counter!(
+                "parsec_telemetry_source_panics_total",
+                "Sections of a source that panicked and are not in a snapshot."
+            ),
             aggregator.source_panics(),
         );
-        text.single(
-            "parsec_telemetry_source_timeouts_total",
-            "counter",
-            "Sources that did not answer in time and are not in a snapshot.",
+        page.single(
+            counter!(
+                "parsec_telemetry_source_timeouts_total",
+                "Sources that did not answer in time and are not in a snapshot."
+            ),
             self.source_timeouts.load(Relaxed),
         );
-        text.single(
-            "parsec_telemetry_rule_panics_total",
-            "counter",
-            "Alert rules that panicked, and so did not fire on a snapshot.",
+        page.single(
+            counter!(
+                "parsec_telemetry_rule_panics_total",
+                "Alert rules that panicked, and so did not fire on a snapshot."
+            ),
             aggregator.rule_panics(),
         );
     }
 }
+
+const BUILD_INFO: &str = concat!(
+    header!(
+        "gauge",
+        "parsec_telemetry_build_info",
+        "1, by the version of the crate."
+    ),
+    "parsec_telemetry_build_info{version=\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"} ",
+);
 
 /// A connection that is open.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::aggregator::Aggregator;
+use crate::encode::text::{Page, header};
 use crate::encode::{Format, openmetrics};
 use crate::serve::process;
 use crate::serve::stats::Stats;
-use crate::serve::text::Text;
 use crate::snapshot::Snapshot;
 
 /// What a page comes as.
@@ -98,6 +98,7 @@ impl Taken {
         if base == Format::Prometheus
             && let Some(stats) = server
         {
+            let mut page = Page::new(&mut page);
             stats.write(&mut page, aggregator);
             process::write(&mut page);
         }
@@ -120,19 +121,18 @@ impl Taken {
             let _ = writeln!(page, ",\"missing\":{missing}}}");
             return;
         }
-        let mut text = Text(page);
-        let family = "parsec_telemetry_source_missing";
-        let help =
-            "1 for each source that did not answer in time: its numbers are not on this page.";
-        text.family(family, "gauge", help);
+        let mut page = Page::new(page);
+        page.text(header!(
+            "gauge",
+            "parsec_telemetry_source_missing",
+            "1 for each source that did not answer in time: its numbers are not on this page."
+        ));
         for (source, name) in missing {
-            // Neither is in the name of any type today, and both would have to be escaped.
-            let name = name.replace(['"', '\\'], "?");
-            text.sample(
-                family,
-                &[("source", &source.to_string()), ("type", &name)],
-                1,
-            );
+            page.text("parsec_telemetry_source_missing{source=\"");
+            page.text(&source.to_string());
+            page.text("\",type=\"");
+            page.label(name);
+            page.single("\"} ", 1_u64);
         }
     }
 
