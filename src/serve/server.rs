@@ -160,7 +160,8 @@ impl Server {
         self.answer(request, Admission::Full)
     }
 
-    /// [`respond`](Self::respond), waited for: it blocks its thread for as long as the sources take.
+    /// [`respond`](Self::respond), waited for: it blocks its thread for as long as the sources and
+    /// the rules take.
     ///
     /// ```
     /// use http::{Request, StatusCode};

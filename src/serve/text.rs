@@ -11,7 +11,7 @@ impl Text<'_> {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// A sample. The labels' values are ours, and have nothing to be escaped.
+    /// A sample. The labels' values have nothing left to be escaped.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let _ = write!(self.0, "{name}");
         for (place, (label, text)) in labels.iter().enumerate() {
