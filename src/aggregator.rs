@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
-use crate::alerts::{AlertRule, AlertRuleError, evaluate, validate_alert_rules};
+use crate::alerts::{AlertRule, AlertRuleError, FiringAlert, alerts_of, validate_alert_rules};
 use crate::caught::caught;
 use crate::clock::CoarseClock;
 use crate::encode::Format;
@@ -207,8 +207,16 @@ impl Aggregator {
     }
 
     /// The snapshot of what the sources have said, with the alerts that fire on it.
-    pub(crate) fn merged(&self, at: SystemTime, mut reports: Vec<Report>) -> Snapshot {
-        let mut snapshot = Snapshot {
+    pub(crate) fn merged(&self, at: SystemTime, reports: Vec<Report>) -> Snapshot {
+        let mut snapshot = self.without_alerts(at, reports);
+        let fire = (0..self.rules.len()).filter(|&place| self.fires(place, &snapshot));
+        snapshot.alerts = self.alerts(at, fire);
+        snapshot
+    }
+
+    /// The snapshot of what the sources have said, as the rules are to see it.
+    pub(crate) fn without_alerts(&self, at: SystemTime, mut reports: Vec<Report>) -> Snapshot {
+        Snapshot {
             channels: merged_channels(&mut reports),
             envelopes: merged_envelopes(&mut reports, self.envelope_rate),
             presence: merged_presence(&reports),
@@ -216,11 +224,25 @@ impl Aggregator {
             tokens: merged_tokens(&reports),
             cache: merged_cache(&reports),
             ..Snapshot::empty(at)
-        };
-        let evaluated = evaluate(&snapshot, &self.rules);
-        self.panics.rules.fetch_add(evaluated.panics, Relaxed);
-        snapshot.alerts = evaluated.firing;
-        snapshot
+        }
+    }
+
+    /// Whether one rule fires on a snapshot without alerts. If it panics, that is counted, and it
+    /// does not.
+    pub(crate) fn fires(&self, place: usize, seen: &Snapshot) -> bool {
+        self.rules[place].fires(seen).unwrap_or_else(|| {
+            self.panics.rules.fetch_add(1, Relaxed);
+            false
+        })
+    }
+
+    /// The alerts of the rules in these places.
+    pub(crate) fn alerts(
+        &self,
+        at: SystemTime,
+        places: impl Iterator<Item = usize>,
+    ) -> Vec<FiringAlert> {
+        alerts_of(at, places.map(|place| &self.rules[place]))
     }
 
     /// Takes a snapshot and renders it as a page.

@@ -109,7 +109,8 @@ impl AlertRule {
     /// The condition is evaluated for every snapshot, on the thread that takes it, and sees the
     /// snapshot before its alerts are filled in. It should only look: how often it is called
     /// depends on how often the pages are read. If it panics, the panic is caught and counted, and
-    /// the rule does not fire.
+    /// the rule does not fire. If it blocks, so does [`snapshot`](crate::Aggregator::snapshot); a
+    /// page over HTTP comes without it, as without a source that is stuck, and names it.
     pub fn new(
         name: impl Into<String>,
         severity: Severity,
@@ -140,6 +141,11 @@ impl AlertRule {
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
+    }
+
+    /// Whether it fires on a snapshot that shows no alerts; `None` if it panicked.
+    pub(crate) fn fires(&self, seen: &Snapshot) -> Option<bool> {
+        caught(|| (self.condition)(seen))
     }
 
     fn firing(&self, at: SystemTime) -> FiringAlert {
@@ -269,16 +275,6 @@ impl Error for AlertRuleError {}
 /// ```
 #[must_use]
 pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAlert> {
-    evaluate(snapshot, rules).firing
-}
-
-/// What came of evaluating some rules.
-pub(crate) struct Evaluated {
-    pub(crate) firing: Vec<FiringAlert>,
-    pub(crate) panics: u64,
-}
-
-pub(crate) fn evaluate(snapshot: &Snapshot, rules: &[AlertRule]) -> Evaluated {
     let without_alerts;
     let seen = if snapshot.alerts.is_empty() {
         snapshot
@@ -289,17 +285,16 @@ pub(crate) fn evaluate(snapshot: &Snapshot, rules: &[AlertRule]) -> Evaluated {
         };
         &without_alerts
     };
-    let mut evaluated = Evaluated {
-        firing: Vec::new(),
-        panics: 0,
-    };
-    for rule in rules {
-        match caught(|| (rule.condition)(seen)) {
-            Some(true) => evaluated.firing.push(rule.firing(snapshot.at)),
-            Some(false) => {}
-            None => evaluated.panics += 1,
-        }
-    }
-    evaluated.firing.sort_by(|a, b| a.name.cmp(&b.name));
-    evaluated
+    let fire = rules.iter().filter(|rule| rule.fires(seen) == Some(true));
+    alerts_of(snapshot.at, fire)
+}
+
+/// The alerts of the rules that fire.
+pub(crate) fn alerts_of<'a>(
+    at: SystemTime,
+    fire: impl Iterator<Item = &'a AlertRule>,
+) -> Vec<FiringAlert> {
+    let mut firing: Vec<FiringAlert> = fire.map(|rule| rule.firing(at)).collect();
+    firing.sort_by(|a, b| a.name.cmp(&b.name));
+    firing
 }

@@ -773,6 +773,41 @@ async fn a_request_that_never_ends_does_not_keep_the_broker() {
     assert!(last.contains("1 connections cut short"), "{last}");
 }
 
+/// Who presses Ctrl-C again does not want to wait.
+#[tokio::test]
+async fn a_second_signal_cuts_the_drain_short() {
+    for signals in [["-INT", "-INT"], ["-TERM", "-INT"], ["-INT", "-TERM"]] {
+        let mut broker = Broker::start(&["--quiet"]);
+        let mut endless = TcpStream::connect(broker.address)
+            .await
+            .expect("a connection");
+        let head =
+            b"POST /channels/public:x/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel";
+        endless.write_all(head).await.expect("half a request");
+        let _ = broker.page().await;
+        let [first, second] = signals;
+        broker.signal(first);
+        let mut lines = Vec::new();
+        while lines
+            .iter()
+            .all(|line: &String| !line.starts_with("stopping: "))
+        {
+            lines.push(broker.lines.recv_timeout(PATIENCE).expect("it stops"));
+        }
+        let stopped = Instant::now();
+        broker.signal(second);
+        assert_eq!(broker.wait().code(), Some(0));
+        // The drain would have taken three.
+        assert!(
+            stopped.elapsed() < Duration::from_secs(2),
+            "took {:?}",
+            stopped.elapsed()
+        );
+        let last = broker.lines.iter().last().expect("a last line");
+        assert!(last.contains("1 connections cut short"), "{last}");
+    }
+}
+
 #[tokio::test]
 async fn the_built_in_clients_move_all_six_sections() {
     let mut broker = Broker::start(&[]);
@@ -822,6 +857,57 @@ async fn the_built_in_clients_move_all_six_sections() {
         lines.last().expect("a last line").starts_with("stopped: "),
         "{lines:#?}"
     );
+}
+
+// Who may read the pages
+
+#[tokio::test]
+async fn the_pages_want_the_token_and_the_channels_do_not() {
+    let broker = Broker::start(&["--quiet", "--page-token", "s3cret"]);
+    for path in ["/", "/parsec/metrics", "/parsec/telemetry/metrics"] {
+        for (token, status) in [
+            (None, StatusCode::UNAUTHORIZED),
+            (Some("wrong"), StatusCode::UNAUTHORIZED),
+            (Some("s3cret"), StatusCode::OK),
+        ] {
+            let answer = broker.ask(Method::GET, path, token, "").await;
+            assert_eq!(answer.status, status, "{path} {token:?}");
+        }
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = broker.ask(Method::GET, path, None, "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+    }
+    // The broker's own tokens are another matter.
+    let token = broker.take_token(60).await;
+    assert_eq!(broker.publish(&token, "public:x/publish", "hello").await, 1);
+    let answer = broker
+        .ask(Method::GET, "/parsec/metrics", Some(&token), "")
+        .await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn pages_that_whoever_reaches_the_address_may_read_are_warned_of() {
+    for (listen, token, warned) in [
+        ("0.0.0.0:0", None, true),
+        ("0.0.0.0:0", Some("s3cret"), false),
+        ("127.0.0.1:0", None, false),
+        ("127.0.0.2:0", None, false),
+    ] {
+        let token = token.map(|token| ["--page-token", token]);
+        let mut args = vec!["--quiet", "--listen", listen];
+        args.extend(token.iter().flatten());
+        let mut broker = Broker::start(&args);
+        broker.signal("-TERM");
+        assert_eq!(broker.wait().code(), Some(0));
+        let complaints: Vec<String> = broker.complaints.iter().collect();
+        assert_eq!(complaints.len(), usize::from(warned), "{complaints:?}");
+        let said = complaints
+            .iter()
+            .all(|complaint| complaint.contains("--page-token") && complaint.contains("127.0.0.1"));
+        assert!(said, "{complaints:?}");
+    }
 }
 
 // The broker as a process

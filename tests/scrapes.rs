@@ -1,5 +1,5 @@
-//! What a scrape costs and how long it takes: shared snapshots, and sources that are slow, stuck,
-//! or come back.
+//! What a scrape costs and how long it takes: shared snapshots, and sources and rules that are slow,
+//! stuck, or come back.
 
 // Without `serve` nobody scrapes.
 #![cfg(feature = "serve")]
@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use parsec_telemetry::{
-    Aggregator, CacheStats, EnvelopeCounters, HistoryStats, PresenceStats, Server, Snapshot, Source,
+    Aggregator, AlertRule, CacheStats, EnvelopeCounters, HistoryStats, PresenceStats, Server,
+    Severity, Snapshot, Source,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -155,12 +156,19 @@ fn past_its_time_a_page_comes_with_what_there_is_and_says_what_is_missing() {
     assert_eq!(snapshot(&page).presence.total_users, 1);
 }
 
-/// One who is in a hurry does not wait for the source as long as one who is not.
+/// One who is in a hurry does not wait for the source as long as one who is not, whether it waits
+/// for a snapshot of its own or for one that was begun before it came.
 #[test]
 fn each_waits_for_a_source_as_long_as_it_has_time() {
+    for freshness in [Duration::ZERO, PATIENCE] {
+        each_waits_as_long_as_it_has_time(freshness);
+    }
+}
+
+fn each_waits_as_long_as_it_has_time(freshness: Duration) {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.clone()).source(hits()))
-        .freshness(Duration::ZERO)
+        .freshness(freshness)
         .build();
     thread::scope(|scope| {
         let patient = scope.spawn(|| server.handle(&timeout_of("10")));
@@ -266,6 +274,126 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
     gate.open();
 }
 
+/// The one who began the round has less time than the one who joins it.
+#[test]
+fn who_joins_a_round_that_is_stuck_waits_no_longer_than_it() {
+    let gate = Gate::default();
+    let server = Server::builder(Aggregator::new().source(gate.clone()))
+        .freshness(PATIENCE)
+        .build();
+    thread::scope(|scope| {
+        let hasty = scope.spawn(|| server.handle(&timeout_of("0.5")));
+        gate.wait_for_one();
+        let asked = Instant::now();
+        let page = server.handle(&timeout_of("10"));
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        for page in [page, hasty.join().expect("no panic")] {
+            assert_eq!(missing(&page)[0]["source"], 0);
+        }
+    });
+    gate.open();
+}
+
+// Rules that are stuck
+
+#[test]
+fn a_rule_that_blocks_costs_its_own_alert_only() {
+    let gates = [Gate::default(), Gate::default()];
+    let [first, last] = gates.clone();
+    let rules = vec![
+        AlertRule::new("first", Severity::Info, move |_| first.pass()),
+        AlertRule::new("a \"good\" one", Severity::Info, |s| {
+            s.cache.size_entries == 7
+        }),
+        AlertRule::new("last", Severity::Info, move |_| last.pass()),
+    ];
+    let aggregator = Aggregator::new().source(hits()).with_alerts(rules);
+    let server = Server::builder(aggregator.expect("good rules"))
+        .freshness(Duration::ZERO)
+        .build();
+    let stuck = json!([{ "rule": "first" }, { "rule": "last" }]);
+    let alerts = |page: &Response<_>| {
+        let firing = snapshot(page).alerts.into_iter();
+        firing.map(|alert| alert.name).collect::<Vec<_>>()
+    };
+
+    let asked = Instant::now();
+    let page = server.handle(&timeout_of("0.5"));
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    assert_eq!(missing(&page), stuck);
+    assert_eq!(snapshot(&page).cache.size_entries, 7);
+    assert_eq!(alerts(&page), ["a \"good\" one"]);
+
+    // They are not waited for again, however long who asks has time.
+    for _ in 0..20 {
+        let asked = Instant::now();
+        let page = server.handle(&get(JSON));
+        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        assert_eq!(missing(&page), stuck);
+        assert_eq!(alerts(&page), ["a \"good\" one"]);
+    }
+    let page = text(&server.handle(&get(TEXT)));
+    for line in [
+        "parsec_telemetry_rule_missing{alert=\"first\"} 1",
+        "parsec_alerts_firing{alert=\"first\",severity=\"info\"} 0",
+        "parsec_alerts_firing{alert=\"a \\\"good\\\" one\",severity=\"info\"} 1",
+    ] {
+        assert!(
+            page.lines().any(|on_page| on_page == line),
+            "{line}: {page}"
+        );
+    }
+
+    // They come back by themselves.
+    for gate in &gates {
+        assert_eq!(gate.times(), 1, "evaluated again while its call is stuck");
+        gate.open();
+    }
+    let page = poll("the rules", || {
+        let page = server.handle(&get(JSON));
+        missing(&page).is_null().then_some(page)
+    });
+    assert_eq!(alerts(&page), ["a \"good\" one", "first", "last"]);
+}
+
+/// A page that is cut short still has its alerts.
+#[test]
+fn rules_are_evaluated_without_a_source_that_is_stuck() {
+    let gate = Gate::default();
+    let aggregator = Aggregator::new().source(gate.clone()).source(hits());
+    let rule = AlertRule::new("hits", Severity::Info, |s| s.cache.size_entries == 7);
+    let server = Server::builder(aggregator.with_alerts(vec![rule]).expect("a good rule"))
+        .freshness(PATIENCE)
+        .build();
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| server.handle(&timeout_of("10")));
+        gate.wait_for_one();
+        let hasty = server.handle(&timeout_of("0.3"));
+        assert_eq!(
+            missing(&hasty),
+            json!([{ "source": 0, "type": "scrapes::Gate" }])
+        );
+        gate.open();
+        let patient = patient.join().expect("no panic");
+        assert_eq!(missing(&patient), Value::Null);
+        for page in [hasty, patient] {
+            assert_eq!(snapshot(&page).alerts[0].name, "hits");
+        }
+    });
+}
+
+#[test]
+fn a_rule_that_blocks_does_not_hold_up_a_handler_mounted_elsewhere() {
+    let gate = Gate::default();
+    let at_the_gate = gate.clone();
+    let rule = AlertRule::new("stuck", Severity::Info, move |_| at_the_gate.pass());
+    let aggregator = Aggregator::new().with_alerts(vec![rule]);
+    let handler = aggregator.expect("a good rule").handler();
+    let Ok(page) = runtime().block_on(handler.oneshot(timeout_of("0.2")));
+    assert_eq!(missing(&page), json!([{ "rule": "stuck" }]));
+    gate.open();
+}
+
 // Sources
 
 /// Reports how often it has been asked, and takes its time.
@@ -309,15 +437,20 @@ impl Gate {
         self.0.0.lock().expect("no panic").1 = true;
         self.0.1.notify_all();
     }
-}
 
-impl Source for Gate {
-    fn presence(&self) -> Option<PresenceStats> {
+    fn pass(&self) -> bool {
         let mut state = self.0.0.lock().expect("no panic");
         state.0 += 1;
         while !state.1 {
             state = self.0.1.wait(state).expect("no panic");
         }
+        true
+    }
+}
+
+impl Source for Gate {
+    fn presence(&self) -> Option<PresenceStats> {
+        self.pass();
         Some(PresenceStats {
             total_users: 1,
             ..Default::default()

@@ -21,7 +21,7 @@ Usage: cargo run --release --example broker -- [FLAGS]
   --quiet            no built-in clients: nothing moves but what you send
   --help             this page
 
-Ctrl-C or SIGTERM drains it and ends it.
+Ctrl-C or SIGTERM drains it and ends it; another one does not wait for the drain.
 ";
 
 pub(crate) enum Command {

@@ -75,7 +75,8 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), String> {
     // Before anything else: a signal that comes while the broker starts must drain it, too.
-    let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut signals =
+        Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| cannot_listen(options.listen, &error))?;
@@ -99,15 +100,15 @@ async fn run(options: Options) -> Result<(), String> {
         demo::start(&mut clients, address, broker.channels.patterns());
     }
 
-    let cut_short = server::serve(listener, Arc::clone(&broker), async move {
-        stop.await;
+    let stopping = async {
         report::say(
-            "stopping: no new connections, event streams end, requests in flight are finished",
+            "stopping: no new connections, event streams end, requests in flight are finished; \
+             once more ends it at once",
         );
         // Ours go first: they would complain.
         clients.shutdown().await;
-    })
-    .await;
+    };
+    let cut_short = server::serve(listener, Arc::clone(&broker), &mut signals, stopping).await;
     tasks.shutdown().await;
     report::farewell(&broker, cut_short);
     Ok(())
@@ -129,29 +130,44 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     format!("cannot listen on {address}: {error}; {advice}")
 }
 
-/// Ends with Ctrl-C or, on Unix, with SIGTERM. The handlers are in place when this returns, not
-/// when it is awaited.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+/// Ctrl-C and, on Unix, SIGTERM. The handlers are in place from the start, and for good: a signal
+/// that nobody waits for does nothing.
+struct Signals {
     #[cfg(unix)]
-    {
+    both: [tokio::signal::unix::Signal; 2],
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        })
+        let both = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ];
+        Ok(Self { both })
     }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.both;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+
     #[cfg(not(unix))]
-    {
-        Ok(async {
-            if tokio::signal::ctrl_c().await.is_err() {
-                // Nothing will tell us to stop, so run until the process is ended.
-                std::future::pending::<()>().await;
-            }
-        })
+    fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Nothing will tell us to stop, so run until the process is ended.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -4,7 +4,6 @@
 //! `parsec_telemetry::serve` is such a loop.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,24 +14,25 @@ use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::broker::Broker;
-use crate::{limits, report, routes};
+use crate::{Signals, limits, report, routes};
 
-/// Serves until `stop` ends, drains, and says how many connections the deadline cut short.
+/// Serves until there is a signal, drains until there is another or the deadline, and says how many
+/// connections that cut short.
 pub(crate) async fn serve(
     listener: TcpListener,
     broker: Arc<Broker>,
-    stop: impl Future<Output = ()>,
+    signals: &mut Signals,
+    stopping: impl Future<Output = ()>,
 ) -> usize {
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    let mut stop = pin!(stop);
     loop {
         tokio::select! {
-            () = &mut stop => break,
+            () = signals.next() => break,
             (stream, place) = accept(&listener, &places) => {
                 let connection = graceful.watch(connection(stream, Arc::clone(&broker)));
                 connections.spawn(async move {
@@ -44,12 +44,15 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
         }
     }
+    stopping.await;
 
     drop(listener);
     broker.pages.begin_draining();
     broker.channels.close();
-    if timeout(limits::DRAIN, graceful.shutdown()).await.is_ok() {
-        return 0;
+    tokio::select! {
+        () = graceful.shutdown() => return 0,
+        () = sleep(limits::DRAIN) => {}
+        () = signals.next() => {}
     }
     while connections.try_join_next().is_some() {}
     let cut_short = connections.len();

@@ -25,7 +25,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 /// How much longer than its sources an answer may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-const STUCK: &str = "the numbers do not come: look for a rule that blocks\n";
+const STUCK: &str =
+    "the numbers do not come: see whether the machine is out of threads or memory\n";
 
 pub(super) async fn serve(
     server: &Server,
@@ -190,7 +191,7 @@ fn connection(
                 let reply = if answer.is_at_hand() {
                     answer.await
                 } else {
-                    // Sources have their time; this is for what has none, as a rule that blocks.
+                    // Sources and rules have their time; this is for what has none.
                     let reply = timeout(longest, answer).await;
                     reply.unwrap_or_else(|_| unavailable(STUCK))
                 };

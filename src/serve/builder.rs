@@ -90,9 +90,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a page waits for the sources: 5 seconds unless said otherwise, here or, with up to
+    /// How long a page waits for the sources and the rules: 5 seconds unless said otherwise, here or, with up to
     /// 30 seconds, by the request's header `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth.
-    /// Past that, the page comes with what there is, and says which source is missing.
+    /// Past that, the page comes with what there is, and says which source or rule is missing.
     pub fn source_timeout(mut self, timeout: Duration) -> Self {
         self.limits.source_timeout = timeout;
         self

@@ -27,7 +27,7 @@ use crate::serve::taken::Form;
 /// looks at no path: mount it at any.
 ///
 /// Each GET is answered from a snapshot that was begun after it came; requests that come while one
-/// is taken share the next. The sources are asked on threads of the crate's own, and have as long as
+/// is taken share the next. The sources and the rules are asked on threads of the crate's own, and have as long as
 /// the header `X-Prometheus-Scrape-Timeout-Seconds` says, less a tenth, or else 5 seconds. Past
 /// that, the page comes with what there is and says what is missing.
 ///

@@ -11,8 +11,8 @@ pub(super) const RESERVE_STAY: Duration = Duration::from_millis(500);
 /// How long one of the reserve may stay where others wait for its place.
 ///
 /// A probe's request comes right behind its connection. 32 places that change hands every 10 ms
-/// are 3,200 connections a second: a full queue of the system's (1,024) is through in a third of
-/// one.
+/// are 3,200 connections a second: a full queue of the system's (128, or 1,024 where the listener
+/// asks for that) is through in a third of one.
 pub(super) const RESERVE_STAY_LEAST: Duration = Duration::from_millis(10);
 
 /// The most that a scraper's own timeout can grant the sources: it may say anything.

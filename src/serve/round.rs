@@ -1,32 +1,44 @@
-//! One round of questions to the sources, by threads that may get stuck.
+//! One round of questions to the sources, and then to the rules, by threads that may get stuck.
 //!
-//! A source can block its thread, for ever if it wants to. So sources are asked by threads of our
-//! own, which hold up neither a runtime nor its end. One is enough for as long as every source
-//! answers: it asks them in turn. Where it gets stuck, another takes over the rest; a source whose
-//! call has not returned is not asked again before it has. So there are at most as many threads as
-//! there are sources, and one.
+//! A source can block its thread, for ever if it wants to, and so can a rule. So both are asked by
+//! threads of our own, which hold up neither a runtime nor its end. One is enough for as long as
+//! all of them answer: it asks them in turn. Where it gets stuck, another takes over the rest; what
+//! has a call that has not returned is not asked again before it has. So there are at most as many
+//! threads as there are sources and rules, and one.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::aggregator::{Aggregator, Report};
+use crate::serve::taken::{Missing, Taken};
+use crate::snapshot::Snapshot;
 
-/// Which sources have a call that has not returned, of this round or of one before.
+/// What the rules have at least, once the sources have taken all the time that there was. They
+/// should only look at the snapshot; and a scraper that waits for a second takes 0.9 of it for the
+/// sources.
+const RULES_LEAST: Duration = Duration::from_millis(50);
+
+/// Which sources, and behind them which rules, have a call that has not returned, of this round or
+/// of one before.
 #[derive(Clone)]
 pub(super) struct Engaged(Arc<[AtomicBool]>);
 
 impl Engaged {
-    pub(super) fn none_of(sources: usize) -> Self {
-        Self((0..sources).map(|_| AtomicBool::new(false)).collect())
+    pub(super) fn none_of(aggregator: &Aggregator) -> Self {
+        let places = aggregator.source_types().len() + aggregator.rules().len();
+        Self((0..places).map(|_| AtomicBool::new(false)).collect())
     }
 }
 
 pub(super) struct Round {
     aggregator: Arc<Aggregator>,
     engaged: Engaged,
+    /// How many of the places are sources': the others are rules'.
+    sources: usize,
     state: Mutex<State>,
     settled: Condvar,
 }
@@ -34,65 +46,163 @@ pub(super) struct Round {
 struct State {
     /// Of each source that has answered, what.
     reports: Vec<Option<Report>>,
-    /// The next source to be asked.
+    /// What the sources have said: there once none is waited for any more.
+    said: Option<Said>,
+    /// The next place to be asked.
     next: usize,
     /// How many have answered, or are not asked in this round.
     settled: usize,
 }
 
+#[derive(Clone)]
+struct Said {
+    since: Instant,
+    snapshot: Arc<Snapshot>,
+    missing: Vec<usize>,
+    /// Of each rule that has been evaluated, whether it fires.
+    fires: Vec<Option<bool>>,
+}
+
+enum Question {
+    Source(usize),
+    Rule(usize, Arc<Snapshot>),
+}
+
 impl Round {
     pub(super) fn new(aggregator: Arc<Aggregator>, engaged: Engaged) -> Self {
+        let sources = aggregator.source_types().len();
         let state = State {
-            reports: vec![None; engaged.0.len()],
+            reports: vec![None; sources],
+            said: None,
             next: 0,
             settled: 0,
         };
-        Self {
+        let round = Self {
             aggregator,
             engaged,
+            sources,
             state: Mutex::new(state),
             settled: Condvar::new(),
+        };
+        if sources == 0 {
+            round.give_up_sources();
         }
+        round
     }
 
-    /// Asks one source after the other, together with whoever else is doing so.
+    /// What there is by now, as a round of its own that waits for no source.
+    pub(super) fn so_far(&self) -> Self {
+        let state = self.state();
+        let said = state.said.clone();
+        // Rules that are being evaluated are not evaluated twice.
+        let next = said.as_ref().map_or(0, |_| self.engaged.0.len());
+        let state = State {
+            reports: state.reports.clone(),
+            said,
+            next,
+            settled: next,
+        };
+        let round = Self {
+            aggregator: Arc::clone(&self.aggregator),
+            engaged: self.engaged.clone(),
+            sources: self.sources,
+            state: Mutex::new(state),
+            settled: Condvar::new(),
+        };
+        round.give_up_sources();
+        round
+    }
+
+    /// Asks one after the other, together with whoever else is doing so.
     fn ask(&self) {
-        while let Some(place) = self.next() {
-            let report = self.aggregator.ask(place);
-            // Pairs with the acquisition in `next`: a source's calls follow each other.
-            self.engaged.0[place].store(false, Release);
-            let mut state = self.state();
-            state.reports[place] = Some(report);
-            self.settle(&mut state);
+        while let Some(question) = self.next() {
+            match question {
+                Question::Source(place) => {
+                    let report = self.aggregator.ask(place);
+                    let mut state = self.answered(place);
+                    if state.settled < self.sources {
+                        state.reports[place] = Some(report);
+                        self.settle(&mut state);
+                    }
+                }
+                Question::Rule(rule, snapshot) => {
+                    let fires = self.aggregator.fires(rule, &snapshot);
+                    // So that it need not be cloned at the end.
+                    drop(snapshot);
+                    let mut state = self.answered(self.sources + rule);
+                    if let Some(said) = &mut state.said {
+                        said.fires[rule] = Some(fires);
+                    }
+                    self.settle(&mut state);
+                }
+            }
         }
     }
 
-    fn next(&self) -> Option<usize> {
+    fn next(&self) -> Option<Question> {
         let mut state = self.state();
-        while state.next < state.reports.len() {
+        while self.has_next(&state) {
             let place = state.next;
             state.next += 1;
-            if !self.engaged.0[place].swap(true, AcqRel) {
-                return Some(place);
+            if self.engaged.0[place].swap(true, AcqRel) {
+                self.settle(&mut state);
+                continue;
             }
-            self.settle(&mut state);
+            return Some(match &state.said {
+                Some(said) => Question::Rule(place - self.sources, Arc::clone(&said.snapshot)),
+                None => Question::Source(place),
+            });
         }
         None
     }
 
+    /// The rules come behind the last source's answer.
+    fn has_next(&self, state: &State) -> bool {
+        let end = match state.said {
+            Some(_) => self.engaged.0.len(),
+            None => self.sources,
+        };
+        state.next < end
+    }
+
+    fn answered(&self, place: usize) -> MutexGuard<'_, State> {
+        // Pairs with the acquisition in `next`: the calls of one place follow each other.
+        self.engaged.0[place].store(false, Release);
+        self.state()
+    }
+
     fn settle(&self, state: &mut State) {
         state.settled += 1;
-        if state.settled == state.reports.len() {
+        if state.settled == self.sources {
+            self.have_said(state);
+        }
+        if state.settled == self.engaged.0.len() {
             self.settled.notify_all();
         }
     }
 
-    /// Waits until every source has answered or is known not to: `Err` with how many have, if time
-    /// runs out first.
+    /// Waits for no source any more.
+    fn have_said(&self, state: &mut State) {
+        let reports = mem::take(&mut state.reports);
+        let is_missing = |&place: &usize| reports[place].is_none();
+        let missing = (0..reports.len()).filter(is_missing).collect();
+        let reports = reports.into_iter().map(Option::unwrap_or_default).collect();
+        let at = self.aggregator.now();
+        state.said = Some(Said {
+            since: Instant::now(),
+            snapshot: Arc::new(self.aggregator.without_alerts(at, reports)),
+            missing,
+            fires: vec![None; self.aggregator.rules().len()],
+        });
+        (state.next, state.settled) = (self.sources, self.sources);
+    }
+
+    /// Waits until all have answered or are known not to: `Err` with how many have, if time runs
+    /// out first.
     pub(super) fn wait(&self, until: Instant) -> Result<(), usize> {
         let mut state = self.state();
         loop {
-            if state.settled == state.reports.len() {
+            if state.settled == self.engaged.0.len() {
                 return Ok(());
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -104,23 +214,40 @@ impl Round {
         }
     }
 
-    /// Whether there are sources that nobody has begun to ask.
+    /// Whether there is somebody whom nobody has begun to ask.
     pub(super) fn has_more(&self) -> bool {
-        let state = self.state();
-        state.next < state.reports.len()
+        self.has_next(&self.state())
     }
 
-    /// What there is by now.
-    pub(super) fn reports(&self) -> Vec<Option<Report>> {
-        self.state().reports.clone()
-    }
-
-    /// What there is at the end. Nobody is asked any more.
-    pub(super) fn end(&self) -> Vec<Option<Report>> {
+    /// Waits for no source any more, and says until when the rules may still be waited for.
+    pub(super) fn give_up_sources(&self) -> Instant {
         let mut state = self.state();
-        state.next = state.reports.len();
-        let none = vec![None; state.reports.len()];
-        std::mem::replace(&mut state.reports, none)
+        if state.said.is_none() {
+            self.have_said(&mut state);
+        }
+        let since = state.said.as_ref().map(|said| said.since);
+        since.unwrap_or_else(Instant::now) + RULES_LEAST
+    }
+
+    /// What there is at the end, once no source is waited for. Nobody is asked any more.
+    pub(super) fn end(&self, begun: Instant) -> Taken {
+        let mut state = self.state();
+        state.next = self.engaged.0.len();
+        let said = state.said.take().expect("what the sources have said");
+        drop(state);
+        let Said {
+            snapshot,
+            missing: sources,
+            fires,
+            ..
+        } = said;
+        let fires = &fires;
+        let those = |state| (0..fires.len()).filter(move |&rule| fires[rule] == state);
+        let rules = those(None).collect();
+        // One that is stuck still looks at it.
+        let mut snapshot = Arc::unwrap_or_clone(snapshot);
+        snapshot.alerts = self.aggregator.alerts(snapshot.at, those(Some(true)));
+        Taken::new(begun, snapshot, Missing { sources, rules })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,7 +2,8 @@
 //!
 //! A thread of its own takes the snapshots: whoever asks while it takes one shares the next, or
 //! this one if they do not mind that it was begun a little before they came. It waits for the
-//! sources, and for none of them longer than those who ask have time: then they get what there is.
+//! sources and the rules, and for none of them longer than those who ask have time: then they get
+//! what there is.
 
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,14 +15,14 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-use crate::aggregator::{Aggregator, Report};
+use crate::aggregator::Aggregator;
 use crate::caught::caught;
 use crate::serve::reply::{self, Reply};
 use crate::serve::round::{Asker, Engaged, Round};
 use crate::serve::stats::Stats;
-use crate::serve::taken::Taken;
+use crate::serve::taken::{Missing, Taken};
 
-/// A source that has not answered for so long may be stuck: another thread goes on with the rest.
+/// Who has not answered for so long may be stuck: another thread goes on with the rest.
 const STALL: Duration = Duration::from_millis(20);
 
 /// How a request wants its snapshot.
@@ -97,9 +98,8 @@ impl Scraper {
         }
         let Some(orders) = self.orders.get_or_init(|| self.begin()) else {
             // No thread is to be had. Then this one takes the snapshot, as any program would.
-            let places = 0..self.aggregator.source_types().len();
-            let reports = places.map(|place| Some(self.aggregator.ask(place)));
-            return Answer::now(make(&self.aggregator.taken(came, reports.collect())));
+            let snapshot = self.aggregator.snapshot();
+            return Answer::now(make(&Taken::new(came, snapshot, Missing::default())));
         };
         let (to, reply) = oneshot::channel();
         let make = Box::new(make);
@@ -116,7 +116,7 @@ impl Scraper {
     fn begin(&self) -> Option<Sender<Order>> {
         let (sender, orders) = channel();
         let rounds = Rounds {
-            engaged: Engaged::none_of(self.aggregator.source_types().len()),
+            engaged: Engaged::none_of(&self.aggregator),
             aggregator: Arc::clone(&self.aggregator),
             stats: Arc::clone(&self.stats),
             latest: Arc::clone(&self.latest),
@@ -132,19 +132,23 @@ impl Scraper {
     }
 }
 
-impl Aggregator {
-    fn taken(&self, begun: Instant, reports: Vec<Option<Report>>) -> Taken {
-        let at = self.now();
-        let is_missing = |&place: &usize| reports[place].is_none();
-        let missing = (0..reports.len()).filter(is_missing).collect();
-        let reports = reports.into_iter().map(Option::unwrap_or_default).collect();
-        Taken::new(begun, self.merged(at, reports), missing)
-    }
-}
-
 fn latest(latest: &Latest) -> Option<Arc<Taken>> {
     let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
     latest.clone()
+}
+
+/// What there is when time is up: without the sources that have not answered, and with the rules,
+/// which had to wait for them.
+fn cut_short(round: &Arc<Round>, begun: Instant) -> Taken {
+    let until = round.give_up_sources();
+    if round.has_more()
+        && let Some(asker) = Asker::hire()
+    {
+        asker.begin(round);
+    }
+    // Who is late is missing.
+    let _ = round.wait(until);
+    round.end(begun)
 }
 
 /// The thread that takes the snapshots: it ends when its [`Scraper`] does.
@@ -155,7 +159,7 @@ struct Rounds {
     orders: Receiver<Order>,
     waiting: Vec<Order>,
     engaged: Engaged,
-    /// Who asks the sources, unless it was left with one that did not answer.
+    /// Who asks, unless it was left with somebody who did not answer.
     asker: Option<Asker>,
 }
 
@@ -190,21 +194,22 @@ impl Rounds {
         if let Some(asker) = &self.asker {
             asker.begin(&round);
         }
-        let in_time = self.wait(&round, begun, end);
-        if !in_time {
+        let taken = if self.wait(&round, begun, end) {
+            round.end(begun)
+        } else {
             // It is stuck, or as good as: it ends when its call returns.
             self.asker = None;
-        }
-        let reports = round.end();
-        let missing = reports.iter().filter(|report| report.is_none()).count();
+            cut_short(&round, begun)
+        };
+        let missing = taken.missing.sources.len();
         self.stats.took_snapshot(begun.elapsed(), missing);
-        let taken = Arc::new(self.aggregator.taken(begun, reports));
+        let taken = Arc::new(taken);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&taken));
         self.waiting.extend(self.orders.try_iter());
         self.answer(&taken, |order| order.is_satisfied_by(begun));
     }
 
-    /// Waits until every source has answered, or nobody waits for it any more; whether all have.
+    /// Waits until all have answered, or nobody waits for it any more; whether all have.
     fn wait(&mut self, round: &Arc<Round>, begun: Instant, end: Instant) -> bool {
         let mut progress = 0;
         loop {
@@ -225,13 +230,13 @@ impl Rounds {
             self.waiting.retain(|order| !order.to.is_closed());
             let now = Instant::now();
             // Who came too late for this round may have all the time in the world: the next is
-            // theirs, and a source that is stuck in this one does not hold that up.
+            // theirs, and whoever is stuck in this one does not hold that up.
             let mut waiting = self.waiting.iter();
             if now >= end || !waiting.any(|order| order.is_satisfied_by(begun)) {
                 return false;
             }
             if self.waiting.iter().any(|order| order.deadline() <= now) {
-                let taken = self.aggregator.taken(begun, round.reports());
+                let taken = cut_short(&Arc::new(round.so_far()), begun);
                 self.answer(&taken, |order| order.deadline() <= now);
             }
         }

@@ -160,7 +160,8 @@ impl Server {
         self.answer(request, Admission::Full)
     }
 
-    /// [`respond`](Self::respond), waited for: it blocks its thread for as long as the sources take.
+    /// [`respond`](Self::respond), waited for: it blocks its thread for as long as the sources and
+    /// the rules take.
     ///
     /// ```
     /// use http::{Request, StatusCode};
@@ -181,6 +182,11 @@ impl Server {
     /// when the drain timeout ends is dropped.
     ///
     /// It outlives connections that are aborted, and waits where the system has no descriptor left.
+    /// To end it before the drain is over, drop this future, and all that is open is dropped.
+    ///
+    /// Who is not accepted yet waits in the listener's queue. `TcpListener::bind` asks the system for
+    /// one of 128; beyond that a caller tries again after a second. A listener of
+    /// `TcpSocket::listen` has one as long as it asks for.
     ///
     /// # Errors
     ///

@@ -7,8 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 
 use crate::aggregator::Aggregator;
+use crate::alerts::AlertRule;
 use crate::encode::text::{Page, header};
 use crate::encode::{Format, openmetrics};
 use crate::serve::process;
@@ -22,6 +24,13 @@ pub(super) struct Form {
     pub(super) gzip: bool,
 }
 
+/// What did not come to an end in time, by its places.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    pub(super) sources: Vec<usize>,
+    pub(super) rules: Vec<usize>,
+}
+
 /// A page that is smaller fits into one packet as it is.
 const WORTH_PACKING: usize = 1024;
 
@@ -29,14 +38,13 @@ pub(super) struct Taken {
     /// When its sources began to be asked.
     pub(super) begun: Instant,
     snapshot: Snapshot,
-    /// The sources that did not answer in time, by their places.
-    missing: Vec<usize>,
+    pub(super) missing: Missing,
     /// At most one for each format, plain and packed.
     pages: Mutex<Vec<(Form, Bytes)>>,
 }
 
 impl Taken {
-    pub(super) fn new(begun: Instant, snapshot: Snapshot, missing: Vec<usize>) -> Self {
+    pub(super) fn new(begun: Instant, snapshot: Snapshot, missing: Missing) -> Self {
         Self {
             begun,
             snapshot,
@@ -92,8 +100,10 @@ impl Taken {
             base => base,
         };
         let mut page = base.render(&self.snapshot, aggregator.rules());
-        if !self.missing.is_empty() {
-            self.add_missing(&mut page, base, aggregator);
+        if base == Format::Json {
+            self.add_missing_to_json(&mut page, aggregator);
+        } else {
+            self.add_missing_to_text(&mut page, aggregator);
         }
         if base == Format::Prometheus
             && let Some(stats) = server
@@ -109,31 +119,63 @@ impl Taken {
         page
     }
 
-    /// Says which sources are not in the numbers.
-    fn add_missing(&self, page: &mut Vec<u8>, format: Format, aggregator: &Aggregator) {
-        let types: Vec<&str> = aggregator.source_types().collect();
-        let missing = self.missing.iter().map(|&source| (source, types[source]));
-        // A `Vec` takes every write.
-        if format == Format::Json {
-            let entry = |(source, name): (usize, &str)| serde_json::json!({ "source": source, "type": name });
-            let missing: serde_json::Value = missing.map(entry).collect();
+    /// Says which sources are not in the numbers, and which rules not among the alerts.
+    fn add_missing_to_json(&self, page: &mut Vec<u8>, aggregator: &Aggregator) {
+        let sources = self.missing_sources(aggregator);
+        let sources = sources.map(|(source, name)| json!({ "source": source, "type": name }));
+        let rules = self.missing_rules(aggregator);
+        let missing: Vec<Value> = sources
+            .chain(rules.map(|rule| json!({ "rule": rule.name() })))
+            .collect();
+        if !missing.is_empty() {
             page.truncate(page.len() - "}\n".len());
-            let _ = writeln!(page, ",\"missing\":{missing}}}");
-            return;
+            // A `Vec` takes every write.
+            let _ = writeln!(page, ",\"missing\":{}}}", Value::from(missing));
         }
+    }
+
+    fn add_missing_to_text(&self, page: &mut Vec<u8>, aggregator: &Aggregator) {
         let mut page = Page::new(page);
-        page.text(header!(
-            "gauge",
-            "parsec_telemetry_source_missing",
-            "1 for each source that did not answer in time: its numbers are not on this page."
-        ));
-        for (source, name) in missing {
-            page.text("parsec_telemetry_source_missing{source=\"");
-            page.text(&source.to_string());
-            page.text("\",type=\"");
-            page.label(name);
-            page.single("\"} ", 1_u64);
+        if !self.missing.sources.is_empty() {
+            page.text(header!(
+                "gauge",
+                "parsec_telemetry_source_missing",
+                "1 for each source that did not answer in time: its numbers are not on this page."
+            ));
+            for (source, name) in self.missing_sources(aggregator) {
+                page.text("parsec_telemetry_source_missing{source=\"");
+                page.text(&source.to_string());
+                page.text("\",type=\"");
+                page.label(name);
+                page.single("\"} ", 1_u64);
+            }
         }
+        if !self.missing.rules.is_empty() {
+            page.text(header!(
+                "gauge",
+                "parsec_telemetry_rule_missing",
+                "1 for each alert rule that did not return in time: it is shown as not firing."
+            ));
+            for rule in self.missing_rules(aggregator) {
+                page.text("parsec_telemetry_rule_missing{alert=\"");
+                page.label(rule.name());
+                page.single("\"} ", 1_u64);
+            }
+        }
+    }
+
+    fn missing_sources<'a>(
+        &self,
+        aggregator: &'a Aggregator,
+    ) -> impl Iterator<Item = (usize, &'a str)> {
+        let types: Vec<&str> = aggregator.source_types().collect();
+        let places = self.missing.sources.iter();
+        places.map(move |&place| (place, types[place]))
+    }
+
+    fn missing_rules<'a>(&self, aggregator: &'a Aggregator) -> impl Iterator<Item = &'a AlertRule> {
+        let places = self.missing.rules.iter();
+        places.map(|&place| &aggregator.rules()[place])
     }
 
     fn pages(&self) -> MutexGuard<'_, Vec<(Form, Bytes)>> {

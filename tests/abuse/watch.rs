@@ -1,0 +1,150 @@
+//! Looking on while a server is abused: what the page does, and what the process takes.
+
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::outside::{Outside, Taken};
+use crate::site::is_right;
+use crate::wire::{Kept, ask, poll};
+use crate::{GET, GET_HEALTH, GET_TEXT, IN_TIME};
+
+/// What may stay in memory that was not there before: what the allocator keeps of what it was given
+/// back, in an arena for each of the server's threads.
+const KEPT_KIB: u64 = 8 * 1024;
+
+/// Who looks on, and what was seen.
+pub(crate) struct Watch<'a> {
+    server: &'a Outside,
+    /// How many live tokens a page shows that is right.
+    tokens: i64,
+    scraper: Kept,
+    /// `/healthz`, each time on a connection of its own.
+    health: Tally,
+    /// The page, likewise: it is refused where every place is taken.
+    page: Tally,
+    /// The page, on one connection that was there before the abuse began.
+    kept: Tally,
+    before: Taken,
+    worst: Taken,
+    after: Option<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    served: u64,
+    refused: u64,
+    slowest: Duration,
+}
+
+impl Tally {
+    fn count(&mut self, status: u16, took: Duration) {
+        match status {
+            200 => self.served += 1,
+            503 => self.refused += 1,
+            other => panic!("status {other}"),
+        }
+        assert!(took < IN_TIME, "{took:?}, status {status}");
+        self.slowest = self.slowest.max(took);
+    }
+}
+
+impl<'a> Watch<'a> {
+    /// It keeps a connection from now on.
+    pub(crate) fn of(server: &'a Outside, tokens: i64) -> Self {
+        Self {
+            server,
+            tokens,
+            scraper: server.scraper(),
+            health: Tally::default(),
+            page: Tally::default(),
+            kept: Tally::default(),
+            before: server.before,
+            worst: server.before,
+            after: None,
+        }
+    }
+
+    /// Looks on for as long as it lasts. Every answer is right, and comes within a second.
+    pub(crate) fn looks_on(&mut self, mut lasts: impl FnMut() -> bool) {
+        let mut formats = [GET, GET_TEXT].into_iter().cycle();
+        while lasts() {
+            let page = formats.next().expect("for ever");
+            let asked = Instant::now();
+            let (status, body) = self.scraper.ask(page).expect("a kept connection");
+            self.kept.count(status, asked.elapsed());
+            assert_eq!(status, 200, "{body:.1000}");
+            is_right(&body, self.tokens);
+
+            let asked = Instant::now();
+            let status = self.status_of(GET_HEALTH);
+            self.health.count(status, asked.elapsed());
+            assert_eq!(status, 200);
+
+            let asked = Instant::now();
+            let status = self.status_of(page);
+            self.page.count(status, asked.elapsed());
+
+            let (now, worst) = (self.server.takes(), &mut self.worst);
+            worst.resident_kib = worst.resident_kib.max(now.resident_kib);
+            worst.descriptors = worst.descriptors.max(now.descriptors);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Once the abuse is over, the page is right within a second, and the process takes what it
+    /// took before.
+    pub(crate) fn sees_it_well(&mut self) {
+        for page in [GET, GET_TEXT] {
+            let asked = Instant::now();
+            let body = poll("a place", || {
+                let answer = ask(self.server.at, page).ok()?;
+                let (head, body) = answer.split_once("\r\n\r\n")?;
+                head.starts_with("HTTP/1.1 200 ").then(|| body.to_owned())
+            });
+            assert!(asked.elapsed() < IN_TIME, "{:?}", asked.elapsed());
+            is_right(&body, self.tokens);
+        }
+        let own = 1;
+        let now = poll("descriptors are back", || {
+            let now = self.server.takes();
+            (now.descriptors <= self.before.descriptors + own).then_some(now)
+        });
+        self.after = Some(now);
+        let kept = now.resident_kib.saturating_sub(self.before.resident_kib);
+        assert!(kept <= KEPT_KIB, "{self}");
+    }
+
+    fn status_of(&self, request: &str) -> u16 {
+        let answer = ask(self.server.at, request).expect("an answer");
+        let status = answer.split(' ').nth(1).expect("a status");
+        status.parse().expect("a number")
+    }
+}
+
+impl fmt::Display for Watch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            health,
+            page,
+            kept,
+            before,
+            worst,
+            after,
+            ..
+        } = self;
+        write!(f, "health {health}; page {page}; kept {kept}")?;
+        write!(f, " | before {before}; worst {worst}")?;
+        after.map_or(Ok(()), |after| write!(f, "; after {after}"))
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} served", self.served)?;
+        if self.refused > 0 {
+            write!(f, ", {} refused", self.refused)?;
+        }
+        write!(f, ", {:.0?} at most", self.slowest)
+    }
+}
