@@ -4,6 +4,8 @@
 //! budget of a page is a few hundred nanoseconds. That it is what serde writes is a test.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::SystemTime;
 
 use crate::alerts::FiringAlert;
 use crate::encode::number::{Float, Number};
@@ -57,8 +59,8 @@ pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot) {
     }
     page.number(r#","evictions_last_hour":"#, cache.evictions_last_hour);
     page.text(r#"},"at":"#);
-    page.time(*at);
-    page.alerts(alerts);
+    let written = page.time(*at);
+    page.alerts(alerts, (*at, written));
     page.text("}\n");
 }
 
@@ -89,7 +91,8 @@ impl Page<'_> {
         self.text("}");
     }
 
-    fn alerts(&mut self, alerts: &[FiringAlert]) {
+    /// Nearly always they fired when the snapshot was taken: that time is `written` already.
+    fn alerts(&mut self, alerts: &[FiringAlert], (taken, written): (SystemTime, Range<usize>)) {
         for (
             place,
             FiringAlert {
@@ -114,7 +117,11 @@ impl Page<'_> {
                 self.string(description);
             }
             self.text(r#","at":"#);
-            self.time(*at);
+            if *at == taken {
+                self.0.extend_from_within(written.clone());
+            } else {
+                self.time(*at);
+            }
             self.text("}");
         }
         if !alerts.is_empty() {
@@ -122,29 +129,53 @@ impl Page<'_> {
         }
     }
 
-    fn time(&mut self, at: std::time::SystemTime) {
+    /// Says where on the page it stands.
+    fn time(&mut self, at: SystemTime) -> Range<usize> {
+        let begin = self.0.len();
         self.text("\"");
         rfc3339::write(at, self.0);
         self.text("\"");
+        begin..self.0.len()
     }
 
     fn string(&mut self, text: &str) {
-        if text
-            .bytes()
-            .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
-        {
-            serde_json::to_writer(&mut *self.0, text).expect("a Vec takes every write");
-        } else {
+        if is_plain(text.as_bytes()) {
             self.text("\"");
             self.text(text);
             self.text("\"");
+        } else {
+            serde_json::to_writer(&mut *self.0, text).expect("a Vec takes every write");
         }
     }
 }
 
+/// Whether a string stands in JSON as it is: it has no control character, quote or backslash.
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = 0x80 * ONES;
+    // Bytes of a word that are below `least`, by their highest bit, at any rate if there is one.
+    // (Anderson, Bit Twiddling Hacks: "Determine if a word has a byte less than n".)
+    let below = |word: u64, least: u64| word.wrapping_sub(least * ONES) & !word & HIGHS;
+    let word_is_plain = |bytes: &[u8; 8]| {
+        let word = u64::from_le_bytes(*bytes);
+        let quotes = word ^ (u64::from(b'"') * ONES);
+        let backslashes = word ^ (u64::from(b'\\') * ONES);
+        below(word, 0x20) | below(quotes, 1) | below(backslashes, 1) == 0
+    };
+    let (words, rest) = text.as_chunks();
+    // The last word overlaps the one before it, where the text is long enough.
+    let rest_is_plain = || match text.last_chunk() {
+        Some(last) => rest.is_empty() || word_is_plain(last),
+        None => rest
+            .iter()
+            .all(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\'),
+    };
+    words.iter().all(word_is_plain) && rest_is_plain()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
     use crate::alerts::{FiringAlert, Severity};
@@ -271,6 +302,21 @@ mod tests {
             snapshot.tokens.active_count = i64::MIN;
             let serde = serde_json::to_string(&snapshot).expect("JSON");
             assert_eq!(page(&snapshot), serde + "\n");
+        }
+    }
+
+    #[test]
+    fn a_string_is_plain_as_long_as_no_byte_of_it_is_escaped() {
+        for len in 0..40 {
+            assert!(is_plain("é~ !#[]\u{7f}\u{80}€xyz".repeat(len).as_bytes()));
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'x'; len];
+                    text[at] = byte;
+                    let escaped = byte < b' ' || byte == b'"' || byte == b'\\';
+                    assert_eq!(is_plain(&text), !escaped, "{text:?}");
+                }
+            }
         }
     }
 }
