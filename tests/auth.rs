@@ -20,7 +20,7 @@ const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 #[test]
 fn the_token_opens_every_page() {
-    for scheme in ["Bearer", "bearer", "BEARER"] {
+    for scheme in ["Bearer", "bearer", "BEARER", "Bearer  "] {
         let value = format!("{scheme} {TOKEN}");
         for path in PATHS {
             let status = ask(path, &[value.as_bytes()]).status();
@@ -39,7 +39,7 @@ fn whoever_has_it_not_is_told_what_would_do_and_no_more() {
     let right = format!("Bearer {TOKEN}");
     let right = right.as_bytes();
     let long = format!("Bearer {}", "x".repeat(60_000));
-    let cases: [&[&[u8]]; 16] = [
+    let cases: [&[&[u8]]; 15] = [
         &[],
         &[b""],
         &[b"Bearer"],
@@ -48,7 +48,6 @@ fn whoever_has_it_not_is_told_what_would_do_and_no_more() {
         &[b"Bearer s3cret-Token.~+/="],
         &[b"Bearer s3cret-Token.~+/==="],
         &[b"Bearer S3CRET-TOKEN.~+/=="],
-        &[b"Bearer  s3cret-Token.~+/=="],
         &[b"Basic s3cret-Token.~+/=="],
         &[TOKEN.as_bytes()],
         &[b"Bearer \xff\xfe"],

@@ -33,6 +33,8 @@ impl Token {
         let Some((scheme, token)) = value.split_at_checked("Bearer ".len()) else {
             return false;
         };
+        // RFC 6750: one space or more.
+        let token = token.trim_ascii_start();
         scheme.eq_ignore_ascii_case(b"Bearer ") && token.ct_eq(self.0.as_bytes()).into()
     }
 }
