@@ -114,8 +114,8 @@ pub(crate) struct Lines {
     pub(crate) taken: usize,
     /// Read or written at all.
     pub(crate) touched: usize,
-    /// Written.
-    pub(crate) written: usize,
+    /// Read or written by this thread only.
+    pub(crate) own: usize,
 }
 
 /// The accesses of a probe's operations, in their order.
@@ -194,26 +194,38 @@ impl Trace {
     /// operations did, round by round, once it was warm.
     pub(crate) fn played_back(&self, line_bytes: u64) -> Vec<Lines> {
         let mut caches = Caches::default();
+        let touched = |operation: &Operation| {
+            let accesses = operation.accesses.iter();
+            let lines = accesses.flat_map(|access| {
+                let last = access.address + access.bytes - 1;
+                let lines = access.address / line_bytes..=last / line_bytes;
+                lines.map(|line| (line, access.is_write))
+            });
+            lines.collect::<Vec<_>>()
+        };
+        let mut threads_on: HashMap<u64, BTreeSet<usize>> = HashMap::new();
+        for operation in &self.operations {
+            for (line, _) in touched(operation) {
+                threads_on.entry(line).or_default().insert(operation.thread);
+            }
+        }
         let lines = self.operations.iter().map(|operation| {
             let mut lines = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
-            let [taken, touched, written] = &mut lines;
-            for access in &operation.accesses {
-                let last = access.address + access.bytes - 1;
-                for line in access.address / line_bytes..=last / line_bytes {
-                    touched.insert(line);
-                    if access.is_write {
-                        written.insert(line);
-                    }
-                    if caches.access(operation.thread, line, access.is_write) {
-                        taken.insert(line);
-                    }
+            let [taken, all, own] = &mut lines;
+            for (line, is_write) in touched(operation) {
+                all.insert(line);
+                if threads_on[&line].len() == 1 {
+                    own.insert(line);
+                }
+                if caches.access(operation.thread, line, is_write) {
+                    taken.insert(line);
                 }
             }
-            let [taken, touched, written] = lines.map(|lines| lines.len());
+            let [taken, touched, own] = lines.map(|lines| lines.len());
             Lines {
                 taken,
                 touched,
-                written,
+                own,
             }
         });
         // All are played back, and only then the warm ones of the threads kept.
