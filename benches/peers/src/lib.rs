@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
+pub mod figures;
+pub mod http;
 pub mod subjects;
 
 /// Counts that criterion is told are one iteration, whose time is then divided by as many: it learns

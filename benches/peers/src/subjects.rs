@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
-use parsec_telemetry::EnvelopeCounters;
+use parsec_telemetry::{CoarseClock, EnvelopeCounters};
 
 /// Whatever is to be found out about each of them.
 pub trait Measure {
@@ -19,7 +19,14 @@ pub trait Measure {
     /// loops by itself: called through a closure for each time, half of what is measured would be
     /// the call.
     fn subject<O: FnMut(u64)>(&mut self, name: &str, operation: impl Fn() -> O + Sync);
+
+    /// What ours counts by.
+    fn clock(&self) -> CoarseClock {
+        CoarseClock::shared()
+    }
 }
+
+pub const OURS: &str = "parsec-telemetry";
 
 /// What a broker has: a handful of aspects, of which any may come next.
 pub const EIGHT: [&str; 8] = [
@@ -121,25 +128,23 @@ impl Names for Turn {
 }
 
 mod ours {
-    use super::{EIGHT, EnvelopeCounters, Measure, Names, PRESENCE};
-
-    const NAME: &str = "parsec-telemetry";
+    use super::{CoarseClock, EIGHT, EnvelopeCounters, Measure, Names, OURS, PRESENCE};
 
     pub(super) fn handle(measure: &mut impl Measure) {
-        let aspect = counters().aspect(PRESENCE.0);
-        measure.subject(NAME, || |count| (0..count).for_each(|_| aspect.observe()));
+        let aspect = counters(measure.clock()).aspect(PRESENCE.0);
+        measure.subject(OURS, || |count| (0..count).for_each(|_| aspect.observe()));
     }
 
     pub(super) fn name(measure: &mut impl Measure, names: impl Names) {
-        let envelopes = counters();
-        measure.subject(NAME, || {
+        let envelopes = counters(measure.clock());
+        measure.subject(OURS, || {
             let (envelopes, mut names) = (&envelopes, names);
             move |count| (0..count).for_each(|_| envelopes.observe(names.next()))
         });
     }
 
-    fn counters() -> EnvelopeCounters {
-        let envelopes = EnvelopeCounters::new();
+    fn counters(clock: CoarseClock) -> EnvelopeCounters {
+        let envelopes = EnvelopeCounters::builder().clock(clock).build();
         for name in EIGHT {
             envelopes.observe(name);
         }
