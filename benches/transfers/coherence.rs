@@ -46,8 +46,12 @@ struct Marks {
     end: CachePadded<AtomicU64>,
 }
 
+/// One for each thread, and one for somebody else. Static, so that nothing else ever stands at their
+/// addresses.
+static MARKS: [Marks; 128] = [const { Marks::new() }; 128];
+
 impl Marks {
-    fn new() -> Self {
+    const fn new() -> Self {
         Self {
             begin: CachePadded::new(AtomicU64::new(0)),
             end: CachePadded::new(AtomicU64::new(0)),
@@ -62,14 +66,14 @@ impl Marks {
 }
 
 /// In every round, somebody else does something, and then each of the threads makes its operation.
-/// Meant to be run under lackey, which is what [`Trace::of`] does.
+/// Meant to be run under lackey, which is what [`Trace::of`] does; with no more than 127 threads.
 pub(crate) fn probe<O: FnMut()>(
     threads: usize,
     operation: impl Fn() -> O + Sync,
     mut somebody_else: impl FnMut(),
 ) {
-    let marks: Vec<Marks> = (0..=threads).map(|_| Marks::new()).collect();
-    for Marks { begin, end } in &marks {
+    let marks = &MARKS[..=threads];
+    for Marks { begin, end } in marks {
         let address = |word: &AtomicU64| std::ptr::from_ref(word).addr();
         println!("{:x} {:x}", address(begin), address(end));
     }
@@ -178,12 +182,9 @@ impl Trace {
             }
         }
         let threads = begins.len().saturating_sub(1);
-        // Before them, the words were stored to when they were made.
-        let made = operations
-            .len()
-            .checked_sub((threads + 1) * (WARM_UP + ROUNDS))
-            .ok_or_else(|| format!("{} operations of {threads} threads", operations.len()))?;
-        operations.drain(..made);
+        if operations.len() != (threads + 1) * (WARM_UP + ROUNDS) {
+            return Err(format!("{} operations of {threads} threads", operations.len()).into());
+        }
         Ok(Self {
             threads,
             operations,

@@ -18,7 +18,7 @@ mod coherence;
 
 use coherence::{PAIR, Trace, probe};
 
-/// As many as have a shard in the slab on any machine, and some more.
+/// Few enough for the slab on any machine, and more than it has shards on most.
 const FEW: usize = 4;
 const MANY: usize = 80;
 
@@ -85,7 +85,7 @@ fn check() -> Result<(), Box<dyn Error>> {
         let played = trace?.played_back(PAIR);
         let odd = played.iter().find(|lines| lines.taken != expected);
         println!(
-            "{operation:26} {threads:2} threads, {:4} operations, each takes {expected} lines of another{}",
+            "{operation:26} {threads:2} threads, {:4} operations: {expected} lines of another thread in each{}",
             played.len(),
             odd.map_or(String::new(), |odd| format!(": NOT SO: {odd:?}")),
         );

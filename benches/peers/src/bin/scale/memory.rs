@@ -230,13 +230,6 @@ fn renders(figures: &mut Figures) {
                 keys,
                 vec![allocations as f64],
             );
-            figures.add("bytes of a page", subject, keys, vec![page.len() as f64]);
-            figures.add(
-                "bytes of its buffer",
-                subject,
-                keys,
-                vec![page.capacity() as f64],
-            );
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use parsec_telemetry::{CoarseClock, EnvelopeCounters, ManualClock};
 use parsec_telemetry_peers::figures::Figures;
-use parsec_telemetry_peers::stay_on_core;
 use parsec_telemetry_peers::subjects::{self, Measure, OURS, PRESENCE};
+use parsec_telemetry_peers::{processor_time, stay_on_core};
 
 use crate::Result;
 
@@ -42,6 +42,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     count(NEW_TICK, OURS, FEW, figures)?;
     count(SNAPSHOT, OURS, FEW, figures)?;
     ping_pong(figures);
+    in_and_out_of_the_slab(figures);
     Ok(())
 }
 
@@ -160,4 +161,35 @@ fn ping_pong(figures: &mut Figures) {
     });
     let samples = samples.collect();
     figures.add("a line goes over", "between two cores", 2, samples);
+}
+
+/// What a count by handle costs by where the thread's shard stands: among the first, or beyond them,
+/// when many other threads have counted and are still there.
+fn in_and_out_of_the_slab(figures: &mut Figures) {
+    const COUNTS: u32 = 10_000_000;
+    const OTHERS: usize = 1_000;
+    let envelopes = EnvelopeCounters::new();
+    let data = envelopes.aspect("data");
+    let nanos = || {
+        data.observe();
+        let began = processor_time();
+        (0..COUNTS).for_each(|_| data.observe());
+        processor_time().saturating_sub(began).as_nanos() as f64 / f64::from(COUNTS)
+    };
+    let timed = || -> Vec<f64> { (0..15).map(|_| nanos()).collect() };
+    figures.add("a count", "in the slab", 1, timed());
+    let (counted, done) = (Barrier::new(OTHERS + 1), Barrier::new(OTHERS + 1));
+    thread::scope(|scope| {
+        for _ in 0..OTHERS {
+            scope.spawn(|| {
+                data.observe();
+                counted.wait();
+                done.wait();
+            });
+        }
+        counted.wait();
+        let samples = scope.spawn(timed).join().expect("no panic");
+        figures.add("a count", "outside of the slab", 1, samples);
+        done.wait();
+    });
 }

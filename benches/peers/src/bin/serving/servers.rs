@@ -112,7 +112,11 @@ async fn server(key: &str) -> Result<()> {
         "handler-text" => accept(listener, aggregator.prometheus_handler()).await,
         "server-json" | "server-text" => {
             say_port(address)?;
-            parsec_telemetry::serve(listener, aggregator, std::future::pending::<()>()).await?;
+            // Each page of a snapshot of its own, as those of the others.
+            let server = parsec_telemetry::Server::builder(aggregator)
+                .freshness(Duration::ZERO)
+                .build();
+            server.serve(listener, std::future::pending::<()>()).await?;
             Ok(())
         }
         "axum" => {
