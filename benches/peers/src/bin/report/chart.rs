@@ -151,10 +151,13 @@ impl Curve {
         let on_line: Vec<_> = match &self.line {
             None => self.points.clone(),
             // A straight line is bent by the axes.
-            Some(line) => (0..=60)
-                .map(|step| first * (last / first).powf(f64::from(step) / 60.0))
-                .map(|x| (x, line.at(x)))
-                .collect(),
+            Some(line) => {
+                let first = first.max(line.from);
+                (0..=60)
+                    .map(|step| first * (last / first).powf(f64::from(step) / 60.0))
+                    .map(|x| (x, line.at(x)))
+                    .collect()
+            }
         };
         let line: Vec<String> = on_line
             .iter()

@@ -184,6 +184,8 @@ pub(crate) fn memory(samples: &Samples) -> Chapter {
     chapter
 }
 
+const FORMATTING: &str = "Numbers are written out, and names looked at for what has to be escaped; copying does neither.";
+
 const FORMATS: [&str; 3] = ["JSON", "text", "OpenMetrics"];
 
 pub(crate) fn rendering(samples: &Samples, memory: &Samples) -> Chapter {
@@ -210,6 +212,45 @@ pub(crate) fn rendering(samples: &Samples, memory: &Samples) -> Chapter {
         each: NANOS,
     }
     .add_to(&mut chapter, samples);
+
+    let time = |subject: &str, keys| samples.median("a page by keys", subject, keys);
+    chapter.budgets.push(Budget {
+        what: "a JSON page of 4 keys".to_owned(),
+        bound: Bound::AtMost(350.0),
+        unit: "ns",
+        reached: time("JSON", 4),
+        beside: format!("copying its bytes {} ns", amount(time("JSON, copied", 4))),
+        in_the_way: FORMATTING,
+    });
+    chapter.budgets.push(Budget {
+        what: "a text page of 4 keys, to copying its bytes".to_owned(),
+        bound: Bound::AtMost(4.0),
+        unit: "×",
+        reached: time("text", 4) / time("text, copied", 4),
+        beside: format!(
+            "{} ns and {} ns",
+            amount(time("text", 4)),
+            amount(time("text, copied", 4))
+        ),
+        in_the_way: FORMATTING,
+    });
+    for format in FORMATS {
+        chapter.budgets.push(Budget {
+            what: format!("time of a key in a page of 100,000 keys ({format}), to one of 1,000"),
+            bound: Bound::AtMost(1.25),
+            unit: "×",
+            reached: time(format, 100_000) / 100.0 / time(format, 1_000),
+            beside: format!(
+                "copying its bytes {} ×",
+                amount(
+                    time(&format!("{format}, copied"), 100_000)
+                        / 100.0
+                        / time(&format!("{format}, copied"), 1_000)
+                )
+            ),
+            in_the_way: "The page is made of another, in memory that is asked for anew each time.",
+        });
+    }
 
     chapter.section(
         "What a render allocates",

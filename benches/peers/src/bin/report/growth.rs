@@ -115,6 +115,8 @@ impl Growth {
 pub(crate) struct Line {
     pub(crate) fixed: f64,
     pub(crate) each: f64,
+    /// Where the first point is.
+    pub(crate) from: f64,
     /// How far from it the farthest point is, as a share of the point.
     pub(crate) off: f64,
 }
@@ -140,6 +142,7 @@ impl Line {
         Self {
             fixed,
             each,
+            from: points.first().map_or(f64::NAN, |(x, _)| *x),
             off: offs.fold(0.0, f64::max),
         }
     }

@@ -131,17 +131,13 @@ fn plot(chapter: &mut Chapter, counting: &Samples, ours: &Way, shared: &Way, nea
         x: "cores",
         y: "millions a second",
         curves: vec![
-            curve("ours, outside of the slab", &|cores| {
-                ours.millions(cores, 0.0)
-            }),
-            curve("a shared word, at best", &|cores| {
-                shared.millions(cores, 0.0)
-            }),
-            curve("a shared word, at worst", &|cores| {
+            curve("ours", &|cores| ours.millions(cores, 0.0)),
+            curve("shared, at best", &|cores| shared.millions(cores, 0.0)),
+            curve("shared, at worst", &|cores| {
                 shared.millions(cores, line(cores, near))
             }),
             measured("ours in the slab, measured", OURS),
-            measured("a shared word, measured", SHARED),
+            measured("shared, measured", SHARED),
         ],
     };
     chapter.plot(title, drawing.draw());
