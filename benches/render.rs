@@ -12,10 +12,12 @@ use parsec_telemetry::{
 };
 
 fn render(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("render");
+    let mut group = criterion.benchmark_group("a page by keys");
     group
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+        .sample_size(20)
+        .nresamples(1_000)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(800));
     let rules = [
         AlertRule::new("cache_cold", Severity::Warning, |s| {
             s.cache.hit_rate_pct < 95.0
@@ -25,12 +27,16 @@ fn render(criterion: &mut Criterion) {
             s.envelopes.rate_per_second == 0.0
         }),
     ];
-    for keys in [4, 1_000, 100_000] {
+    for keys in [4, 100, 1_000, 10_000, 100_000] {
         let snapshot = page_of(keys, &rules);
-        for (name, format) in [("json", Format::Json), ("prometheus", Format::Prometheus)] {
+        for (name, format) in [
+            ("JSON", Format::Json),
+            ("text", Format::Prometheus),
+            ("OpenMetrics", Format::OpenMetrics),
+        ] {
             let mut page = format.render(&snapshot, &rules);
             group.throughput(Throughput::Bytes(page.len() as u64));
-            group.bench_function(BenchmarkId::new(name, format!("{keys} keys")), |bencher| {
+            group.bench_function(BenchmarkId::new(name, keys), |bencher| {
                 bencher.iter(|| {
                     page.clear();
                     format.render_into(&mut page, black_box(&snapshot), &rules);
@@ -38,7 +44,7 @@ fn render(criterion: &mut Criterion) {
             });
             let mut copy = Vec::with_capacity(page.len());
             group.bench_function(
-                BenchmarkId::new(format!("{name}, copied"), format!("{keys} keys")),
+                BenchmarkId::new(format!("{name}, copied"), keys),
                 |bencher| {
                     bencher.iter(|| {
                         copy.clear();

@@ -1,6 +1,6 @@
 //! Writes `REPORT.md` and `plots/` from what the benchmarks have left.
 //!
-//! `./report` runs it last, with the folder of the figures.
+//! `./report` runs it last, with the folder of the figures and the names of the chapters.
 
 use std::env;
 use std::error::Error;
@@ -8,26 +8,33 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod around;
 mod budgets;
+mod chapter;
 mod chart;
 mod counting;
+mod growing;
+mod growth;
+mod model;
 mod prose;
 mod samples;
 mod serving;
+mod transfers;
 
 use samples::Samples;
 use serving::Serving;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const OURS: &str = "parsec-telemetry";
+const OURS: &str = parsec_telemetry_peers::subjects::OURS;
 
 fn main() -> ExitCode {
-    let Some(figures) = env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: report FIGURES");
+    let mut arguments = env::args().skip(1);
+    let Some(figures) = arguments.next().map(PathBuf::from) else {
+        eprintln!("usage: report FIGURES CHAPTER...");
         return ExitCode::FAILURE;
     };
-    match write(&figures) {
+    match write(&figures, &arguments.collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("report: {error}");
@@ -36,30 +43,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(figures: &Path) -> Result<()> {
-    let samples = Samples::read(&figures.join("criterion"))?;
-    let serving: Serving = samples::read_json(&figures.join("serving.json"))?;
-    let run = fs::read_to_string(figures.join("run.tsv"))?;
+fn write(figures: &Path, names: &[String]) -> Result<()> {
+    let of = |chapter| Samples::read(figures, chapter);
+    let (counting, reading, memory) = (of("counting")?, of("reading")?, of("memory")?);
+    let transfers = of("transfers")?;
+    let chapters = [
+        counting::chapter(&counting),
+        around::work(&of("work")?),
+        around::original(&of("original")?),
+        transfers::chapter(&transfers),
+        growing::reading(&reading),
+        around::writers(&of("writers")?),
+        growing::memory(&memory),
+        growing::rendering(&of("rendering")?, &memory),
+        model::chapter(&counting, &transfers, &reading, &memory),
+        Serving::read(figures)?.chapter(),
+    ];
 
     fs::create_dir_all("plots")?;
-    for (name, chart) in counting::charts(&samples)
-        .into_iter()
-        .chain(serving.charts())
-    {
-        svg::save(format!("plots/{name}.svg"), &chart.draw())?;
+    for (name, drawing) in chapters.iter().flat_map(|chapter| &chapter.plots) {
+        svg::save(format!("plots/{name}.svg"), drawing)?;
     }
-    let sections = [
+    let mut sections = vec![
         prose::OPENING.to_owned(),
-        prose::run(&run, &samples),
-        budgets::section(&samples, &serving),
-        counting::section(&samples),
-        serving.section(),
-        prose::OTHERS.to_owned(),
-        prose::MEASURED.to_owned(),
+        prose::run(figures, names, &counting)?,
+        budgets::section(chapters.iter().flat_map(|chapter| &chapter.budgets)),
     ];
-    fs::write(
-        "REPORT.md",
-        sections.map(|text| text.trim().to_owned()).join("\n\n") + "\n",
-    )?;
+    sections.extend(chapters.into_iter().map(|chapter| chapter.text));
+    sections.extend([prose::OTHERS.to_owned(), prose::MEASURED.to_owned()]);
+    let sections: Vec<_> = sections.iter().map(|text| text.trim()).collect();
+    fs::write("REPORT.md", sections.join("\n\n") + "\n")?;
     Ok(())
 }

@@ -1,13 +1,16 @@
 //! The words around the figures.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
+use crate::Result;
 use crate::samples::Samples;
 
 pub(crate) const OPENING: &str = "\
 # Beside the peers
 
-Written by `./report`, which measures everything anew: not to be edited by hand. All ratios are of one run.
+Written by `./report`, which measures everything anew: not to be edited by hand. Ratios are within a chapter, which is measured in one run.
 
 FLOOR is the least that a windowed count can be: one load of a tick that somebody else writes, and a load, an addition \
 and a store on each of two words that the thread owns.
@@ -15,27 +18,38 @@ and a store on each of two words that the thread owns.
 **None of the peers keeps a window.** parsec-telemetry's figures contain the upkeep of the rate over the last 60 seconds, \
 beside the exact total; the peers' contain a total, from which a database makes the rate.";
 
-pub(crate) fn run(facts: &str, samples: &Samples) -> String {
+pub(crate) fn run(figures: &Path, chapters: &[String], counting: &Samples) -> Result<String> {
     let mut text = String::from("## The run\n\n| | |\n| --- | --- |\n");
-    for (name, fact) in facts.lines().filter_map(|line| line.split_once('\t')) {
+    let machine = fs::read_to_string(figures.join("machine.txt"))?;
+    for (name, fact) in machine.lines().filter_map(|line| line.split_once('\t')) {
         let _ = writeln!(text, "| {name} | {fact} |");
     }
-    let (worst, middle) = samples.drift();
-    let lasted = samples.lasted();
+    text += "\n| chapter | command, in `benches/peers` | date | commit | load average before, after |\n\
+             | --- | --- | --- | --- | --- |\n";
+    for chapter in chapters {
+        let Ok(facts) = fs::read_to_string(figures.join(format!("{chapter}.tsv"))) else {
+            let _ = writeln!(text, "| {chapter} | not measured | | | |");
+            continue;
+        };
+        if let [name, command, rest @ ..] = &*facts.trim().split('\t').collect::<Vec<_>>() {
+            let _ = writeln!(text, "| {name} | `{command}` | {} |", rest.join(" | "));
+        }
+    }
+    let (worst, middle) = counting.drift();
+    let lasted = counting.lasted();
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let _ = write!(
         text,
-        "| commands | `cargo bench --bench observe`, `cargo run --release --bin serving -- serving.json` |\n\
-         | samples | 10 a benchmark, of {} ms in the middle and {} ms at the shortest, after a warm-up of 200 ms, or of 1 s for more threads than cores |\n\
-         | noise | FLOOR, measured first and last of each table's column, differs from itself by {} in the middle and {} at \
-         worst; nine in ten benchmarks' samples lie within {} of their median |\n",
+        "\nCounting has 10 samples a benchmark, of {} ms in the middle and {} ms at the shortest, after a warm-up of 200 ms, \
+         or of 1 s for more threads than cores. FLOOR, measured first and last of each table's column, differs from itself \
+         by {} in the middle and {} at worst; nine in ten benchmarks' samples lie within {} of their median.\n",
         lasted.1.round(),
         lasted.0.round(),
         percent(middle),
         percent(worst),
-        percent(samples.spread()),
+        percent(counting.spread()),
     );
-    text
+    Ok(text)
 }
 
 pub(crate) const OTHERS: &str = "\
@@ -57,7 +71,7 @@ pub(crate) const MEASURED: &str = "\
 ## What is measured, and what is not
 
 Measured is the throughput of one operation in a tight loop with warm caches: what it costs at most in a row, and what \
-threads do to each other when they do nothing else. Around real work all of them cost less than it seems here. The time is \
+threads do to each other when they do nothing else; what a count costs around work is in a chapter of its own. The time is \
 the slowest thread's processor time, so waiting in the kernel for a lock is not in it: that flatters \
 `Mutex<HashMap>`. Threads have their \
 cores to themselves only as far as the machine leaves them: the load average above says how far, and what two threads do to \
@@ -65,6 +79,6 @@ each other shows only while both run. So on a busy machine everything that share
 threads than it is: on two idle cores expect a shared word to cost several times what it costs one thread. Names are static strings, which spares `metrics` and `opentelemetry_sdk` an \
 allocation each time that names made at run time would cost them; `measured` is told the names beforehand. \
 `opentelemetry_sdk` has a reader that never reads. Not measured here: latencies of single operations, cold caches, more \
-than one socket, threads that come and go, other architectures, memory, and the cost of reading while others write. Serving \
+than one socket, how fast threads come and go, other architectures, and what memory the peers take. Serving \
 is over loopback with connections kept open; opening them, TLS and compression are not in it, and system time is for the \
 kernel that it ran on. Callgrind counts instructions and not what they wait for.";

@@ -1,15 +1,16 @@
-//! What criterion has left behind: the samples of one run.
+//! The samples of a chapter, from what criterion has left behind or from the chapter's own file.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use parsec_telemetry_peers::AT_ONCE;
+use parsec_telemetry_peers::figures::{Figures, median};
 use serde::Deserialize;
 
 use crate::Result;
 
-/// Nanoseconds for one operation.
+/// Nanoseconds for one operation, or whatever the question is about.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
     sorted: Vec<f64>,
@@ -22,12 +23,16 @@ impl Times {
     }
 
     pub(crate) fn median(&self) -> f64 {
-        let half = self.sorted.len() / 2;
-        match self.sorted.len() {
-            0 => f64::NAN,
-            length if length % 2 == 1 => self.sorted[half],
-            _ => f64::midpoint(self.sorted[half - 1], self.sorted[half]),
-        }
+        median(self.sorted.clone())
+    }
+
+    /// As far from the least as so many percent of all.
+    pub(crate) fn at_percent(&self, percent: usize) -> f64 {
+        let last = self.sorted.len().saturating_sub(1);
+        self.sorted
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     pub(crate) fn least(&self) -> f64 {
@@ -42,7 +47,8 @@ impl Times {
 pub(crate) const FLOOR: &str = "FLOOR";
 const FLOOR_AGAIN: &str = "FLOOR again";
 
-/// Every sample of a run: question, subject, threads.
+/// Every sample of a chapter: question, subject, and the number of threads or of what the question is
+/// about.
 #[derive(Default)]
 pub(crate) struct Samples {
     times: BTreeMap<(String, String, usize), Times>,
@@ -51,9 +57,26 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
+    /// Reads what a chapter has left in the folder of the figures. Nothing, if it has not been
+    /// measured: then there is nothing to be seen of it in the report.
+    pub(crate) fn read(figures: &Path, chapter: &str) -> Result<Self> {
+        let (home, file) = (
+            figures.join(chapter),
+            figures.join(format!("{chapter}.json")),
+        );
+        match (home.is_dir(), file.is_file()) {
+            (true, _) => Self::of_criterion(&home),
+            (_, true) => Self::of_figures(&file),
+            _ => {
+                eprintln!("{chapter}: not measured");
+                Ok(Self::default())
+            }
+        }
+    }
+
     /// Reads `<home>/<question>/<subject>/<threads>/new/`, by what stands in the files: criterion
     /// spells its folders differently from the names.
-    pub(crate) fn read(home: &Path) -> Result<Self> {
+    fn of_criterion(home: &Path) -> Result<Self> {
         let mut samples = Self::default();
         for question in folders(home)? {
             for subject in folders(&question)? {
@@ -62,8 +85,15 @@ impl Samples {
                 }
             }
         }
-        if samples.times.is_empty() {
-            return Err(format!("no samples in {}", home.display()).into());
+        Ok(samples)
+    }
+
+    fn of_figures(path: &Path) -> Result<Self> {
+        let mut samples = Self::default();
+        let figures: Figures = read_json(path)?;
+        for figure in figures.all {
+            let key = (figure.question, figure.subject, figure.at);
+            samples.times.insert(key, Times::of(figure.samples));
         }
         Ok(samples)
     }
@@ -101,6 +131,13 @@ impl Samples {
     pub(crate) fn median(&self, question: &str, subject: &str, threads: usize) -> f64 {
         self.of(question, subject, threads)
             .map_or(f64::NAN, Times::median)
+    }
+
+    /// The numbers at which a subject was measured.
+    pub(crate) fn ats(&self, question: &str, subject: &str) -> Vec<usize> {
+        let keys = self.times.keys();
+        let of_subject = keys.filter(|(asked, who, _)| asked == question && who == subject);
+        of_subject.map(|(_, _, at)| *at).collect()
     }
 
     /// Of both times that it was measured.
@@ -152,7 +189,7 @@ impl Samples {
             .values()
             .map(|times| (times.most() - times.least()) / times.median());
         let spreads = Times::of(spreads.collect());
-        spreads.sorted[(spreads.sorted.len() - 1) * 9 / 10]
+        spreads.at_percent(90)
     }
 }
 

@@ -1,23 +1,27 @@
 //! What a page costs to serve: table and charts.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::OURS;
-use crate::chart::{Chart, amount};
+use crate::budgets::{Bound, Budget};
+use crate::chapter::Chapter;
+use crate::chart::{Chart, Scale, amount};
+use crate::samples::read_json;
+use crate::{OURS, Result};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Serving {
     rounds: usize,
     connections: usize,
     requests: usize,
     counted: usize,
-    pub(crate) rows: Vec<Row>,
+    rows: Vec<Row>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Row {
+struct Row {
     server: String,
     page: String,
     bare: bool,
@@ -30,8 +34,49 @@ pub(crate) struct Row {
     instructions: Option<f64>,
 }
 
+const RENDER: &str = "A fresh snapshot (the maps of aspects and patterns, the alerts) and the numbers' formatting, for each \
+                      request.";
+const HOP: &str = "The above, and the way to a thread for blocking work and back, so that a slow source holds up no other \
+                   connection.";
+
 impl Serving {
-    pub(crate) fn section(&self) -> String {
+    /// Nothing, if it has not been measured.
+    pub(crate) fn read(figures: &Path) -> Result<Self> {
+        let file = figures.join("serving.json");
+        if !file.is_file() {
+            eprintln!("serving: not measured");
+            return Ok(Self::default());
+        }
+        read_json(&file)
+    }
+
+    pub(crate) fn chapter(&self) -> Chapter {
+        let charts = self.charts().into_iter();
+        Chapter {
+            text: self.section(),
+            plots: charts.map(|(name, chart)| (name, chart.draw())).collect(),
+            budgets: self.budgets(),
+        }
+    }
+
+    fn budgets(&self) -> Vec<Budget> {
+        let mut budgets = Vec::new();
+        for (server, in_the_way) in [("Handler", RENDER), ("serve()", HOP)] {
+            for page in ["JSON", "text"] {
+                budgets.push(Budget {
+                    what: format!("user instructions a request, `{server}`, {page}, to bare hyper"),
+                    unit: "×",
+                    bound: Bound::AtMost(2.0),
+                    reached: self.ratio(&format!("{OURS}, {server}"), page),
+                    beside: String::new(),
+                    in_the_way,
+                });
+            }
+        }
+        budgets
+    }
+
+    fn section(&self) -> String {
         let Self {
             rounds,
             connections,
@@ -45,7 +90,7 @@ impl Serving {
              a second and is in their latencies, so they are ranked by user instructions (callgrind, {} requests more on \
              one connection) and user processor time (from the kernel, all threads of the process). Bare hyper answers \
              with a body made beforehand, as long as ours but for a few digits. `Handler` is ours mounted on that same \
-             loop; `serve()` is our server, which renders on a thread for blocking work, as \
+             loop; `serve()` is our server without the sharing of snapshots that it does by default, which renders on a thread for blocking work, as \
              `metrics-exporter-prometheus` does. The peers show the same families and series with the same values; they \
              take no snapshot of sources, hold no window and evaluate no rule.\n\n\
              ![User instructions a request](plots/serving-instructions.svg)\n\n\
@@ -89,7 +134,7 @@ impl Serving {
         text
     }
 
-    pub(crate) fn charts(&self) -> Vec<(String, Chart<'static>)> {
+    fn charts(&self) -> Vec<(String, Chart<'static>)> {
         let rows = |value: fn(&Row) -> f64| {
             let label = |row: &Row| format!("{} ({})", row.server, row.page);
             self.rows
@@ -100,12 +145,14 @@ impl Serving {
         let instructions = Chart {
             title: "Serving a page: user instructions",
             unit: "instructions a request, logarithmic",
+            scale: Scale::Logarithmic,
             series: vec!["instructions".to_owned()],
             rows: rows(Row::instructions),
         };
         let time = Chart {
             title: "Serving a page: user processor time",
             unit: "µs a request, logarithmic",
+            scale: Scale::Logarithmic,
             series: vec!["user time".to_owned()],
             rows: rows(|row| row.user_us),
         };
@@ -116,7 +163,7 @@ impl Serving {
     }
 
     /// Instructions of one of ours, by those of bare hyper with a body of that size.
-    pub(crate) fn ratio(&self, server: &str, page: &str) -> f64 {
+    fn ratio(&self, server: &str, page: &str) -> f64 {
         self.rows
             .iter()
             .find(|row| row.server == server && row.page == page)

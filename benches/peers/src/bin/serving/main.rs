@@ -11,6 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
 
+use parsec_telemetry_peers::stay_on_core;
 use serde::Serialize;
 
 mod child;
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> Result<Figures> {
-    servers::stay_on_core(0);
+    stay_on_core(0);
     let mut loads: Vec<_> = Server::ALL.iter().map(|_| Loads::default()).collect();
     for round in 1..=ROUNDS {
         for (server, loads) in Server::ALL.iter().zip(&mut loads) {

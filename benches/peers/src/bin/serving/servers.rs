@@ -18,12 +18,12 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parsec_telemetry::Format;
+use parsec_telemetry_peers::stay_on_core;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -112,7 +112,11 @@ async fn server(key: &str) -> Result<()> {
         "handler-text" => accept(listener, aggregator.prometheus_handler()).await,
         "server-json" | "server-text" => {
             say_port(address)?;
-            parsec_telemetry::serve(listener, aggregator, std::future::pending::<()>()).await?;
+            // Each page of a snapshot of its own, as those of the others.
+            let server = parsec_telemetry::Server::builder(aggregator)
+                .freshness(Duration::ZERO)
+                .build();
+            server.serve(listener, std::future::pending::<()>()).await?;
             Ok(())
         }
         "axum" => {
@@ -236,11 +240,4 @@ fn metrics_exporter(address: SocketAddr) -> Result<impl Future<Output = Result<(
         }
     }
     Ok(async { exporter.await.map_err(|error| format!("{error:?}").into()) })
-}
-
-/// Where the system lets it: a process that is itself held to some cores may not choose others.
-pub(crate) fn stay_on_core(core: usize) {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    let _ = sched_setaffinity(None, &cores);
 }
