@@ -1,5 +1,6 @@
 //! A snapshot as the bytes of a page. A format stands together with its content type.
 
+mod escapes;
 mod json;
 mod number;
 pub(crate) mod openmetrics;

@@ -3,7 +3,7 @@
 //! The names and their order are the wire contract's. Only bounded labels leave: `pattern`,
 //! `aspect`, `alert` and `severity`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::alerts::{AlertRule, FiringAlert, Severity};
 use crate::encode::text::{Page, gauge, header};
@@ -184,15 +184,16 @@ impl Page<'_> {
     }
 
     fn alerts(&mut self, alerts: &[FiringAlert], rules: &[AlertRule]) {
-        let firing: BTreeSet<Alert<'_>> = alerts
+        let firing = alerts
             .iter()
-            .map(|alert| (alert.name.as_str(), alert.severity))
-            .collect();
-        let mut known: BTreeSet<Alert<'_>> = rules
+            .map(|alert| (alert.name.as_str(), alert.severity, true));
+        let rules = rules
             .iter()
-            .map(|rule| (rule.name(), rule.severity()))
-            .collect();
-        known.extend(&firing);
+            .map(|rule| (rule.name(), rule.severity(), false));
+        let mut known: Vec<Alert<'_>> = firing.chain(rules).collect();
+        // One that fires comes before the rule that it is of, which is then left out.
+        known.sort_unstable_by_key(|&(name, severity, fires)| (name, severity, !fires));
+        known.dedup_by_key(|&mut (name, severity, _)| (name, severity));
         self.by_alert(
             &family!(
                 "gauge",
@@ -200,9 +201,7 @@ impl Page<'_> {
                 "alert",
                 "Whether the alert rule fires: 1 if it does, 0 if not."
             ),
-            known
-                .iter()
-                .map(|alert| (*alert, u64::from(firing.contains(alert)))),
+            known.iter(),
         );
         self.by_alert(
             &family!(
@@ -211,13 +210,13 @@ impl Page<'_> {
                 "alert",
                 "1 for each alert rule that fires."
             ),
-            firing.iter().map(|alert| (*alert, 1)),
+            known.iter().filter(|(.., fires)| *fires),
         );
     }
 }
 
-/// A rule's name and severity: its labels.
-type Alert<'a> = (&'a str, Severity);
+/// A rule's name and severity, which are its labels, and whether it fires.
+type Alert<'a> = (&'a str, Severity, bool);
 
 impl Page<'_> {
     /// A family with a sample for each key; none of it where there are no keys.
@@ -235,19 +234,19 @@ impl Page<'_> {
     }
 
     /// A family with a sample for each alert; none of it where there are no alerts.
-    fn by_alert<'a>(&mut self, family: &Family, alerts: impl Iterator<Item = (Alert<'a>, u64)>) {
+    fn by_alert<'a>(&mut self, family: &Family, alerts: impl Iterator<Item = &'a Alert<'a>>) {
         let mut alerts = alerts.peekable();
         if alerts.peek().is_none() {
             return;
         }
         self.text(family.header);
-        for ((name, severity), state) in alerts {
+        for &(name, severity, fires) in alerts {
             self.text(family.sample);
             self.label(name);
             self.text("\",severity=\"");
             self.text(severity.as_str());
             self.text("\"} ");
-            self.value(state);
+            self.value(u64::from(fires));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! All of a page but its numbers and labels is known beforehand: what stands between two numbers is
 //! one literal, copied whole.
 
+use crate::encode::escapes::Escapes;
 use crate::encode::number::Number;
 
 /// What stands before the samples of a family. A macro, since only a macro makes one literal of them.
@@ -76,6 +77,19 @@ impl<'a> Page<'a> {
 
     /// A label's value with `\`, `"` and newline escaped, as the format asks.
     pub(crate) fn label(&mut self, value: &str) {
+        const ESCAPES: Escapes<3> = Escapes {
+            below: 0,
+            others: [b'\\', b'"', b'\n'],
+        };
+        if ESCAPES.are_in(value) {
+            self.escaped(value);
+        } else {
+            self.text(value);
+        }
+    }
+
+    #[cold]
+    fn escaped(&mut self, value: &str) {
         let mut rest = value.as_bytes();
         while let Some(at) = rest
             .iter()
