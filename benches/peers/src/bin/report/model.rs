@@ -69,8 +69,8 @@ pub(crate) fn chapter(
              handle, outside of the slab as it is for most of so many threads ({} ns in it), and {} ns on the shared word, on one \
              thread; a line that one core wrote is in the other's cache after {} ns (two threads that wait for each other's \
              store). Assumed: on up to {ONE_SOCKET} cores a line goes over as fast as here, and beyond them it comes from another \
-             socket in {FROM_ANOTHER_SOCKET} ns at worst ([such are measured](https://chipsandcheese.com/2023/11/07/core-to-core-latency-data-on-large-systems/) \
-             on large systems). A word that all write is in one place at a time: at best all cores together change it as fast as \
+             socket in {FROM_ANOTHER_SOCKET} ns at worst (what it is on which is in [such measurements](https://chipsandcheese.com/2023/11/07/core-to-core-latency-data-on-large-systems/)). A \
+             word that all write is in one place at a time: at best all cores together change it as fast as \
              one alone, and at worst each finds it where another has left it.",
             ours.taken,
             shared.taken,
