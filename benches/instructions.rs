@@ -6,10 +6,12 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Barrier;
+use std::thread;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheStats, EnvelopeCounters, Format, ManualClock, Severity, Source,
-    TokenCounters,
+    Aggregator, AlertRule, Aspect, CacheStats, EnvelopeCounters, Format, ManualClock, Severity,
+    Source, TokenCounters,
 };
 
 const ASPECTS: [&str; 8] = [
@@ -90,6 +92,7 @@ fn run(operation: &str, times: u32) -> bool {
     let by_name = |name: &str| (0..times).for_each(|_| envelopes.observe(black_box(name)));
     match operation {
         "by-handle" => (0..times).for_each(|_| data.observe()),
+        "by-handle-beyond-the-slab" => beyond_the_slab(&data, times),
         "by-name-of-4" => by_name("data"),
         "by-name-of-8" => by_name("presence"),
         "by-name-of-30" => by_name("a-longer-name-of-30-characters"),
@@ -109,4 +112,25 @@ fn run(operation: &str, times: u32) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Counts by a thread that came when every shard in the slab had its own.
+fn beyond_the_slab(data: &Aspect, times: u32) {
+    // Twice as many as there are cores have one there, and sixteen at the least.
+    let slab = thread::available_parallelism().map_or(1, usize::from) * 2;
+    let slab = slab.next_power_of_two().max(16);
+    let (counted, done) = (Barrier::new(slab + 1), Barrier::new(slab + 1));
+    thread::scope(|scope| {
+        for _ in 0..slab {
+            scope.spawn(|| {
+                data.observe();
+                counted.wait();
+                done.wait();
+            });
+        }
+        counted.wait();
+        let late = scope.spawn(|| (0..times).for_each(|_| data.observe()));
+        late.join().expect("no panic");
+        done.wait();
+    });
 }

@@ -34,6 +34,9 @@ fn observe(criterion: &mut Criterion) {
     for threads in THREADS {
         floor(&mut group, threads);
         handle(&mut group, threads);
+        if threads == 1 {
+            beyond_the_slab(&mut group);
+        }
         by_name(&mut group, threads);
         shared_atomic(&mut group, threads);
         mutex(&mut group, threads);
@@ -67,6 +70,30 @@ fn handle(group: &mut Group<'_>, threads: usize) {
     let data = envelopes.aspect("data");
     bench(group, "by handle", threads, || {
         |count| (0..count).for_each(|_| data.observe())
+    });
+}
+
+/// By a thread that came when the slab was full.
+fn beyond_the_slab(group: &mut Group<'_>) {
+    let envelopes = EnvelopeCounters::new();
+    let data = envelopes.aspect("data");
+    // Twice as many as there are cores have a shard in it, and sixteen at the least.
+    let slab = thread::available_parallelism().map_or(1, usize::from) * 2;
+    let slab = slab.next_power_of_two().max(16);
+    let (all_counted, done) = (Barrier::new(slab + 1), Barrier::new(slab + 1));
+    thread::scope(|scope| {
+        for _ in 0..slab {
+            scope.spawn(|| {
+                data.observe();
+                all_counted.wait();
+                done.wait();
+            });
+        }
+        all_counted.wait();
+        bench(group, "by handle, beyond the slab", 1, || {
+            |count| (0..count).for_each(|_| data.observe())
+        });
+        done.wait();
     });
 }
 

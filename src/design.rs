@@ -53,7 +53,7 @@
 //! second and publishes the tick; whoever takes a snapshot publishes it as well, if the turn has
 //! come.
 //!
-//! On x86-64 a count by handle is nineteen instructions:
+//! On x86-64 a count by handle is some twenty instructions; in a loop:
 //!
 //! ```text
 //!  mov   %fs:(number),%rax          this thread's number
@@ -74,7 +74,8 @@
 //!  incq  totals(%rax,%rsi,8)        the aspect's total
 //! ```
 //!
-//! with one more to copy a register and two for the loop that it was counted in. By a name of up to
+//! with a few more to copy a register, to see that the aspect's total is one of the first 65, and for
+//! the loop. By a thread whose shard is not in the slab, it is some sixty. By a name of up to
 //! eight bytes it is about sixty, by one of up to 64 bytes about a hundred: such a name is read as its
 //! two ends, which overlap or meet, hashed and compared in a few wide words.
 //!

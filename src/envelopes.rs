@@ -229,7 +229,17 @@ impl Counters {
     fn count(&self, id: usize) {
         match self.shards.in_slab() {
             Some(shard) => shard.count(self.clock.second(), id),
-            None => self.count_elsewhere(Some(self.clock.second()), id),
+            None => self.count_later(id),
+        }
+    }
+
+    /// The same for a thread that has no shard in the slab.
+    #[inline(never)]
+    fn count_later(&self, id: usize) {
+        let tick = self.clock.second();
+        match self.shards.later() {
+            Some(shard) => shard.count(tick, id),
+            None => self.count_elsewhere(Some(tick), id),
         }
     }
 

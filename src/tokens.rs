@@ -172,12 +172,18 @@ impl Counters {
     #[inline]
     fn count(&self, event: Event) {
         match self.shards.in_slab() {
-            Some(shard) => {
-                let tally = shard.tally(event);
-                tally.last_hour.count(self.clock.minute());
-                tally.total.count();
-            }
-            None => self.count_elsewhere(Some(self.clock.minute()), event),
+            Some(shard) => shard.tally(event).count(self.clock.minute()),
+            None => self.count_later(event),
+        }
+    }
+
+    /// The same for a thread that has no shard in the slab.
+    #[inline(never)]
+    fn count_later(&self, event: Event) {
+        let tick = self.clock.minute();
+        match self.shards.later() {
+            Some(shard) => shard.tally(event).count(tick),
+            None => self.count_elsewhere(Some(tick), event),
         }
     }
 
@@ -295,6 +301,12 @@ impl Tally {
             last_hour: Ring::new(),
             total: Total::new(),
         }
+    }
+
+    #[inline]
+    fn count(&self, tick: Tick<Minute>) {
+        self.last_hour.count(tick);
+        self.total.count();
     }
 }
 

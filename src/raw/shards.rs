@@ -52,7 +52,9 @@ pub(crate) enum Place<'a, S> {
 }
 
 pub(crate) struct Shards<S> {
+    /// A power of two of them.
     slab: Box<[CachePadded<S>]>,
+    slab_log: u32,
     later: [OnceLock<Box<[Cell<S>]>>; RUNS],
     shared: CachePadded<S>,
     make: Box<dyn Fn() -> S + Send + Sync>,
@@ -66,6 +68,7 @@ impl<S> Shards<S> {
             slab: iter::repeat_with(|| CachePadded::new(make()))
                 .take(slab)
                 .collect(),
+            slab_log: slab.ilog2(),
             later: array::from_fn(|_| OnceLock::new()),
             shared: CachePadded::new(make()),
             make: Box::new(make),
@@ -78,6 +81,17 @@ impl<S> Shards<S> {
         self.slab.get(thread::number()).map(|shard| &**shard)
     }
 
+    /// This thread's own shard, if it stands elsewhere and has been made; otherwise
+    /// [`find`](Self::find) it.
+    #[inline]
+    pub(crate) fn later(&self) -> Option<&S> {
+        let number = thread::number();
+        let (run, first) = self.run_of(number)?;
+        let cells = self.later.get(run)?.get()?;
+        let shard = cells.get(number - first)?.get()?;
+        Some(&***shard)
+    }
+
     /// This thread's shard, wherever it is: one is made if the thread is new and the slab is full.
     #[cold]
     #[inline(never)]
@@ -85,15 +99,21 @@ impl<S> Shards<S> {
         let Some(number) = thread::ask() else {
             return Place::Shared(&self.shared);
         };
-        if let Some(shard) = self.slab.get(number) {
-            return Place::Own(shard);
-        }
-        // Run r holds the numbers from slab·2^r up to the double of that.
-        let run = (number / self.slab.len()).ilog2() as usize;
-        let first = self.slab.len() << run;
+        let Some((run, first)) = self.run_of(number) else {
+            return Place::Own(&self.slab[number]);
+        };
         let cells =
             self.later[run].get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
         Place::Own(cells[number - first].get_or_init(|| Box::new(CachePadded::new((self.make)()))))
+    }
+
+    /// The run that a number beyond the slab is in, and the first number of it: run r holds the
+    /// numbers from slab·2^r up to the double of that, so the first is a number's highest bit.
+    #[inline]
+    fn run_of(&self, number: usize) -> Option<(usize, usize)> {
+        let log = number.checked_ilog2()?;
+        let run = log.checked_sub(self.slab_log)?;
+        Some((run as usize, 1 << log))
     }
 
     /// Every shard that there is, the shared one last.
@@ -156,9 +176,12 @@ mod loom {
 
     /// Counts by plain loads and stores, as an owner does.
     fn count(shards: &Shards<Atomic<u64>>) {
-        let Place::Own(total) = shards.find() else {
-            panic!("there are numbers left")
+        let found = || match shards.find() {
+            Place::Own(total) => total,
+            Place::Shared(_) => panic!("there are numbers left"),
         };
+        let own = shards.in_slab().or_else(|| shards.later());
+        let total = own.unwrap_or_else(found);
         total.store(total.load(Relaxed) + 1, Relaxed);
     }
 
