@@ -234,12 +234,10 @@ fn who_goes_in_the_middle_of_the_answer_is_forgotten() {
 
 // What is no request, or too much of one
 
-/// Each of these is answered or closed; none is served twice, and none hangs.
-#[test]
-fn requests_out_of_bounds_are_answered_or_closed() {
-    let site = Site::start(|server| server.header_timeout(2 * SOON).idle_timeout(SOON));
+/// What each is, its bytes, and the statuses that may come of it; none, where it may be closed.
+pub(crate) fn out_of_bounds() -> Vec<(&'static str, String, &'static [&'static str])> {
     let headers = |count| "x: y\r\n".repeat(count);
-    let cases: Vec<(&str, String, &[&str])> = vec![
+    vec![
         ("101 headers", format!("GET /healthz HTTP/1.1\r\n{}\r\n", headers(101)), &["431"]),
         ("100 headers", format!("GET /healthz HTTP/1.1\r\n{}\r\n", headers(100)), &["200"]),
         ("64 KB of header", format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(65536)), &["431", ""]),
@@ -261,8 +259,14 @@ fn requests_out_of_bounds_are_answered_or_closed() {
         ("NUL in the path", "GET /\0 HTTP/1.1\r\n\r\n".into(), &["400"]),
         ("a space before the colon", "GET /healthz HTTP/1.1\r\nhost : x\r\n\r\n".into(), &["400"]),
         ("a TLS hello", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}".into(), &["400", ""]),
-    ];
-    for (what, request, statuses) in cases {
+    ]
+}
+
+/// Each of these is answered or closed; none is served twice, and none hangs.
+#[test]
+fn requests_out_of_bounds_are_answered_or_closed() {
+    let site = Site::start(|server| server.header_timeout(2 * SOON).idle_timeout(SOON));
+    for (what, request, statuses) in out_of_bounds() {
         let mut client = site.connect();
         // It may have been closed before it has taken everything.
         let _ = client.write_all(request.as_bytes());

@@ -9,9 +9,14 @@
 use std::time::Duration;
 
 mod clients;
+mod faults;
 mod outside;
 mod site;
+mod soak;
 mod sources;
+#[path = "../support/mod.rs"]
+mod support;
+mod tools;
 mod watch;
 mod wire;
 

@@ -9,7 +9,7 @@ use std::{env, fmt, fs, panic};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::site::{Site, alone};
-use crate::wire::{Kept, ask, poll};
+use crate::wire::{Kept, ask, connect, poll};
 use crate::{GET, GET_TEXT, NEVER, SOON, sources};
 
 /// Which server.
@@ -34,6 +34,13 @@ const KINDS: [(Kind, &str); 4] = [
 
 const VARIABLE: &str = "PARSEC_SERVER";
 
+/// What glibc's allocator is told, so that it gives back what was freed, and what stays is ours.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "4096"),
+    ("MALLOC_TRIM_THRESHOLD_", "0"),
+];
+
 /// The server: it runs where the environment says so.
 #[test]
 fn a_server_of_its_own() {
@@ -52,7 +59,7 @@ fn a_server_of_its_own() {
     if kind == Kind::Few {
         limit_descriptors(64);
     }
-    let site = Site::of(aggregator, |server| match kind {
+    let site = Site::begin(aggregator, |server| match kind {
         Kind::Usual => server,
         Kind::Few | Kind::Patient => server.header_timeout(NEVER).idle_timeout(NEVER),
         Kind::Ill => server
@@ -94,6 +101,7 @@ impl Outside {
         let mut process = Command::new(env::current_exe().expect("this program"))
             .args(["--exact", "outside::a_server_of_its_own", "--nocapture"])
             .env(VARIABLE, name)
+            .envs(ALLOCATOR)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -156,7 +164,7 @@ impl Outside {
     }
 
     pub(crate) fn scraper(&self) -> Kept {
-        Kept::new(self.at)
+        Kept::of(connect(self.at))
     }
 }
 

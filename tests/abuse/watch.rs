@@ -34,10 +34,23 @@ pub(crate) struct Watch<'a> {
 struct Tally {
     served: u64,
     refused: u64,
+    /// Connections that were closed before they had an answer: who asks again gets one in time.
+    closed: u64,
     slowest: Duration,
 }
 
 impl Tally {
+    fn ask(&mut self, server: &Outside, request: &str) {
+        let asked = Instant::now();
+        let answer = poll("an answer", || {
+            let answer = ask(server.at, request).ok();
+            self.closed += u64::from(answer.is_none());
+            answer
+        });
+        let status = answer.split(' ').nth(1).expect("a status");
+        self.count(status.parse().expect("a number"), asked.elapsed());
+    }
+
     fn count(&mut self, status: u16, took: Duration) {
         match status {
             200 => self.served += 1,
@@ -76,14 +89,9 @@ impl<'a> Watch<'a> {
             assert_eq!(status, 200, "{body:.1000}");
             is_right(&body, self.tokens);
 
-            let asked = Instant::now();
-            let status = self.status_of(GET_HEALTH);
-            self.health.count(status, asked.elapsed());
-            assert_eq!(status, 200);
-
-            let asked = Instant::now();
-            let status = self.status_of(page);
-            self.page.count(status, asked.elapsed());
+            self.health.ask(self.server, GET_HEALTH);
+            assert_eq!(self.health.refused, 0);
+            self.page.ask(self.server, page);
 
             let (now, worst) = (self.server.takes(), &mut self.worst);
             worst.resident_kib = worst.resident_kib.max(now.resident_kib);
@@ -114,12 +122,6 @@ impl<'a> Watch<'a> {
         let kept = now.resident_kib.saturating_sub(self.before.resident_kib);
         assert!(kept <= KEPT_KIB, "{self}");
     }
-
-    fn status_of(&self, request: &str) -> u16 {
-        let answer = ask(self.server.at, request).expect("an answer");
-        let status = answer.split(' ').nth(1).expect("a status");
-        status.parse().expect("a number")
-    }
 }
 
 impl fmt::Display for Watch<'_> {
@@ -142,8 +144,10 @@ impl fmt::Display for Watch<'_> {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} served", self.served)?;
-        if self.refused > 0 {
-            write!(f, ", {} refused", self.refused)?;
+        for (count, what) in [(self.refused, "refused"), (self.closed, "closed")] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
         write!(f, ", {:.0?} at most", self.slowest)
     }
