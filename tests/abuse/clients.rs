@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::outside::{Kind, Outside, may_open};
-use crate::site::{Site, runtime};
+use crate::site::{Site, alone, runtime};
 use crate::sources;
 use crate::watch::Watch;
 use crate::wire::{answer_to, ask, connect, poll, rest};
@@ -363,6 +363,7 @@ fn it_ends_in_time_with_all_of_them_there_and_again_while_it_drains() {
 /// Who will not wait for the drain drops the future, and with it all that is open.
 #[test]
 fn dropped_while_it_drains_it_ends_at_once() {
+    let _alone = alone();
     let runtime = runtime();
     let server = Server::builder(Aggregator::new()).drain_timeout(NEVER);
     let (at, mut client) = runtime.block_on(async {

@@ -111,11 +111,14 @@ fn would_wait(done: io::Result<usize>) -> io::Result<()> {
 fn idle(target: &Target<'_>) {
     let mut all: Vec<TcpStream> = Vec::new();
     target.again_and_again(|at| {
-        if all.len() == 2_000 {
-            all.drain(..100);
-        }
-        for _ in 0..20 {
+        // As fast as the server takes them, and then slower: what overflows the system's queue is
+        // held up by the system, and all others with it.
+        let more = if all.len() < 2_000 { 6 } else { 1 };
+        for _ in 0..more {
             all.push(try_connect(at)?);
+        }
+        if all.len() > 2_000 {
+            all.remove(0);
         }
         Ok(())
     });

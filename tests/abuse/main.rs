@@ -11,6 +11,7 @@ use std::time::Duration;
 mod clients;
 mod faults;
 mod outside;
+mod reports;
 mod site;
 mod soak;
 mod sources;
@@ -35,3 +36,5 @@ const GET: &str = "GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n";
 const GET_TEXT: &str = "GET /parsec/telemetry/metrics HTTP/1.1\r\nhost: x\r\n\r\n";
 const GET_HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
 const GET_READY: &str = "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n";
+
+const MIB: u64 = 1024 * 1024;

@@ -1,7 +1,7 @@
 //! Everything at once, for as long as one likes:
 //!
 //! ```text
-//! PARSEC_SOAK_SECONDS=180 cargo test --release --test abuse -- --ignored --nocapture
+//! PARSEC_SOAK_SECONDS=180 cargo test --release --test abuse soak -- --ignored --nocapture
 //! ```
 
 use std::env;

@@ -79,8 +79,14 @@ impl Kept {
         Self(BufReader::new(stream))
     }
 
-    /// The status and the body.
+    /// The status and the body, as text.
     pub(crate) fn ask(&mut self, request: &str) -> io::Result<(u16, String)> {
+        let (status, body) = self.ask_for_bytes(request)?;
+        Ok((status, String::from_utf8(body).map_err(io::Error::other)?))
+    }
+
+    /// The status and the body.
+    pub(crate) fn ask_for_bytes(&mut self, request: &str) -> io::Result<(u16, Vec<u8>)> {
         self.0.get_mut().write_all(request.as_bytes())?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -98,7 +104,6 @@ impl Kept {
         };
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        let body = String::from_utf8(body).map_err(io::Error::other)?;
         Ok((u16::try_from(status).map_err(io::Error::other)?, body))
     }
 }
