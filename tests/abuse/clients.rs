@@ -110,13 +110,17 @@ fn it_runs_out_of_descriptors_and_recovers() {
     let spent = server.cpu_ticks() - before;
     assert!(spent < 20, "{spent} ticks of a hundred");
     assert!(server.is_running());
+    let worst = server.takes();
     drop(many);
     poll("the page", || {
         ask(server.at, GET).filter(|answer| answer.starts_with("HTTP/1.1 200 "))
     });
-    poll("descriptors are back", || {
-        (server.takes().descriptors <= server.before.descriptors).then_some(())
+    let after = poll("descriptors are back", || {
+        let now = server.takes();
+        (now.descriptors <= server.before.descriptors).then_some(now)
     });
+    let before = server.before;
+    println!("out of descriptors: before {before}; worst {worst}; after {after}");
 }
 
 #[test]
