@@ -14,7 +14,7 @@ use crate::outside::{Kind, Outside};
 use crate::site::Site;
 use crate::sources::Million;
 use crate::wire::{Kept, connect, poll};
-use crate::{GET, GET_TEXT, MIB};
+use crate::{GET, GET_TEXT, MIB, PATIENCE};
 
 /// The JSON page, and the text page in both of its formats.
 struct Pages {
@@ -24,7 +24,11 @@ struct Pages {
 
 impl Pages {
     fn of(at: SocketAddr, packed: bool) -> Self {
-        let mut scraper = Kept::of(connect(at));
+        let stream = connect(at);
+        // A page may be made of a million patterns, on a machine that has more to do.
+        let long = Some(6 * PATIENCE);
+        stream.set_read_timeout(long).expect("a timeout");
+        let mut scraper = Kept::of(stream);
         let mut ask = |request: &str, accept: &str| {
             let encoding = if packed { "gzip" } else { "identity" };
             let headers = format!("host: x\r\naccept: {accept}\r\naccept-encoding: {encoding}\r\n");
