@@ -404,13 +404,9 @@ async fn a_subscriber_that_does_not_read_is_cut_off_and_stops_nobody() {
 
     // Its socket's buffers fill, then its queue; then it is out.
     let payload = "x".repeat(60 * 1024);
-    let started = Instant::now();
     let mut published = 0;
     while presence(&broker.page().await) == (1, 0) {
-        assert!(
-            started.elapsed() < PATIENCE,
-            "still there after {published} messages"
-        );
+        assert!(published < 2_000, "still there after {published} messages");
         for _ in 0..50 {
             published = broker.publish(&token, "public:x/publish", &payload).await;
         }

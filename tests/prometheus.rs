@@ -75,7 +75,7 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
         ])
         .expect("names of their own");
     let (_runtime, at) = serving(aggregator);
-    let prometheus = Prometheus::start(&program, at);
+    let prometheus = Prometheus::start(&program, &[("parsec", at)]);
 
     // It scrapes, and the numbers move.
     let data = envelopes.aspect("data");
@@ -162,6 +162,119 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
     );
 }
 
+/// Both formats, every second, while a hundred others ask as fast as they can: no scrape fails.
+#[test]
+fn no_scrape_fails_under_load() {
+    let (Some(program), Some(load)) = (support::program("prometheus"), support::program("h2load"))
+    else {
+        return;
+    };
+    let envelopes = EnvelopeCounters::new();
+    envelopes.observe("data");
+    let (_runtime, at) = serving(Aggregator::new().source(envelopes));
+    let targets = [("openmetrics", at), ("text", asking_for_text(at))];
+    let prometheus = Prometheus::start(&program, &targets);
+    for (job, _) in targets {
+        prometheus.wait_for(&format!("up{{job=\"{job}\"}}"), "1");
+    }
+    let mut load = Ended(
+        Command::new(load)
+            .args(["--h1", "-c", "100", "-D", "8"])
+            .arg(format!("http://{at}/parsec/telemetry/metrics"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("h2load starts"),
+    );
+    poll("the load is over", || load.0.try_wait().expect("a child"));
+    let mut said = String::new();
+    let mut output = load.0.stdout.take().expect("piped");
+    output.read_to_string(&mut said).expect("UTF-8");
+    assert!(said.contains(" 0 failed, 0 errored, 0 timeout"), "{said}");
+    assert!(said.contains(" 2xx, 0 3xx, 0 4xx, 0 5xx"), "{said}");
+
+    for (job, _) in targets {
+        let ask = |function| {
+            let series = prometheus.ask(&format!("{function}(up{{job=\"{job}\"}}[1m])"));
+            let value = value_of(&series).expect("one series").parse::<u64>();
+            value.expect("a whole number")
+        };
+        assert_eq!(ask("min_over_time"), 1, "{job}");
+        let scrapes = ask("count_over_time");
+        assert!(scrapes >= 6, "{job}: {scrapes} scrapes");
+    }
+    // Each job got the format that it was to get.
+    let page = get(at, "/parsec/telemetry/metrics");
+    for format in ["openmetrics", "prometheus"] {
+        let of = format!("parsec_telemetry_scrapes_total{{format=\"{format}\",code=\"200\"}} ");
+        let scrapes = page.lines().find_map(|line| line.strip_prefix(&of));
+        let scrapes: u64 = scrapes.expect("a line").parse().expect("a number");
+        assert!(scrapes >= 6, "{format}: {scrapes} scrapes");
+    }
+    // What Prometheus counts of scrapes that went wrong.
+    let own = get(prometheus.at, "/metrics");
+    let wrong = |line: &&str| {
+        line.starts_with("prometheus_target_scrapes_")
+            || line.starts_with("prometheus_target_scrape_pool_exceeded")
+    };
+    let wrong: Vec<&str> = own.lines().filter(wrong).collect();
+    assert!(wrong.len() >= 5, "{wrong:#?}");
+    assert!(wrong.iter().all(|line| line.ends_with(" 0")), "{wrong:#?}");
+}
+
+/// Where each request for OpenMetrics becomes one for the text format on its way to a server:
+/// Prometheus has no setting for that.
+fn asking_for_text(server: SocketAddr) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(upstream) = TcpStream::connect(server) else {
+                continue;
+            };
+            let back = [&upstream, &client].map(|stream| stream.try_clone().expect("a twin"));
+            thread::spawn(move || {
+                forward(client, upstream, |request| {
+                    request.replace("application/openmetrics-text", "application/unheard-of")
+                });
+            });
+            let [mut upstream, mut client] = back;
+            thread::spawn(move || std::io::copy(&mut upstream, &mut client));
+        }
+    });
+    at
+}
+
+/// Each request as it comes: one is small enough to come in one piece.
+fn forward(mut from: TcpStream, mut to: TcpStream, change: impl Fn(String) -> String) {
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        let request = String::from_utf8_lossy(&piece[..length]).into_owned();
+        if to.write_all(change(request).as_bytes()).is_err() {
+            break;
+        }
+    }
+    // The other side has nothing left to say, either.
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
+
+/// A process that is ended with the test.
+struct Ended(Child);
+
+impl Ended {
+    fn end(&mut self) {
+        // By its process id, and waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Tokens that were revoked and never issued.
 #[derive(Clone, Default)]
 struct Lost(Arc<AtomicI64>);
@@ -206,24 +319,34 @@ fn serving(aggregator: Aggregator) -> (Runtime, SocketAddr) {
 /// A Prometheus of the test's own, ended with it.
 struct Prometheus {
     at: SocketAddr,
-    process: Child,
+    process: Ended,
     folder: PathBuf,
 }
 
 impl Prometheus {
-    fn start(program: &Path, target: SocketAddr) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("prometheus-{}", std::process::id()));
+    /// It scrapes each target as a job of this name.
+    fn start(program: &Path, targets: &[(&str, SocketAddr)]) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "prometheus-{}-{}",
+            std::process::id(),
+            targets[0].0
+        ));
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("rules.yml"), RULES).expect("written");
-        let config = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+        let mut config = String::from(
+            "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n\
              rule_files: [rules.yml]\n\
-             scrape_configs:\n\
-             - job_name: parsec\n  \
-               metrics_path: /parsec/telemetry/metrics\n  \
-               static_configs: [{{targets: [\"{target}\"]}}]\n",
+             scrape_configs:\n",
         );
+        for (job, target) in targets {
+            write!(
+                config,
+                "- job_name: {job}\n  \
+                   metrics_path: /parsec/telemetry/metrics\n  \
+                   static_configs: [{{targets: [\"{target}\"]}}]\n",
+            )
+            .expect("a String takes every write");
+        }
         fs::write(folder.join("prometheus.yml"), config).expect("written");
         let mut process = Command::new(program)
             .current_dir(&folder)
@@ -237,8 +360,8 @@ impl Prometheus {
         let log = BufReader::new(process.stderr.take().expect("piped"));
         // From here on it is ended, whatever happens.
         let mut this = Self {
-            at: target,
-            process,
+            at: targets[0].1,
+            process: Ended(process),
             folder,
         };
         this.at = listening_at(log);
@@ -310,9 +433,8 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // By its process id, and waited for, so that the folder is no longer in use.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // When nobody uses the folder any more.
+        self.process.end();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::outside::{Kind, Outside, may_open};
-use crate::site::{Site, runtime};
+use crate::site::{Site, alone, runtime};
 use crate::sources;
 use crate::watch::Watch;
 use crate::wire::{answer_to, ask, connect, poll, rest};
@@ -110,13 +110,17 @@ fn it_runs_out_of_descriptors_and_recovers() {
     let spent = server.cpu_ticks() - before;
     assert!(spent < 20, "{spent} ticks of a hundred");
     assert!(server.is_running());
+    let worst = server.takes();
     drop(many);
     poll("the page", || {
         ask(server.at, GET).filter(|answer| answer.starts_with("HTTP/1.1 200 "))
     });
-    poll("descriptors are back", || {
-        (server.takes().descriptors <= server.before.descriptors).then_some(())
+    let after = poll("descriptors are back", || {
+        let now = server.takes();
+        (now.descriptors <= server.before.descriptors).then_some(now)
     });
+    let before = server.before;
+    println!("out of descriptors: before {before}; worst {worst}; after {after}");
 }
 
 #[test]
@@ -234,12 +238,10 @@ fn who_goes_in_the_middle_of_the_answer_is_forgotten() {
 
 // What is no request, or too much of one
 
-/// Each of these is answered or closed; none is served twice, and none hangs.
-#[test]
-fn requests_out_of_bounds_are_answered_or_closed() {
-    let site = Site::start(|server| server.header_timeout(2 * SOON).idle_timeout(SOON));
+/// What each is, its bytes, and the statuses that may come of it; none, where it may be closed.
+pub(crate) fn out_of_bounds() -> Vec<(&'static str, String, &'static [&'static str])> {
     let headers = |count| "x: y\r\n".repeat(count);
-    let cases: Vec<(&str, String, &[&str])> = vec![
+    vec![
         ("101 headers", format!("GET /healthz HTTP/1.1\r\n{}\r\n", headers(101)), &["431"]),
         ("100 headers", format!("GET /healthz HTTP/1.1\r\n{}\r\n", headers(100)), &["200"]),
         ("64 KB of header", format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(65536)), &["431", ""]),
@@ -261,8 +263,14 @@ fn requests_out_of_bounds_are_answered_or_closed() {
         ("NUL in the path", "GET /\0 HTTP/1.1\r\n\r\n".into(), &["400"]),
         ("a space before the colon", "GET /healthz HTTP/1.1\r\nhost : x\r\n\r\n".into(), &["400"]),
         ("a TLS hello", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}".into(), &["400", ""]),
-    ];
-    for (what, request, statuses) in cases {
+    ]
+}
+
+/// Each of these is answered or closed; none is served twice, and none hangs.
+#[test]
+fn requests_out_of_bounds_are_answered_or_closed() {
+    let site = Site::start(|server| server.header_timeout(2 * SOON).idle_timeout(SOON));
+    for (what, request, statuses) in out_of_bounds() {
         let mut client = site.connect();
         // It may have been closed before it has taken everything.
         let _ = client.write_all(request.as_bytes());
@@ -359,6 +367,7 @@ fn it_ends_in_time_with_all_of_them_there_and_again_while_it_drains() {
 /// Who will not wait for the drain drops the future, and with it all that is open.
 #[test]
 fn dropped_while_it_drains_it_ends_at_once() {
+    let _alone = alone();
     let runtime = runtime();
     let server = Server::builder(Aggregator::new()).drain_timeout(NEVER);
     let (at, mut client) = runtime.block_on(async {

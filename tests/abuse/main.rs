@@ -9,9 +9,15 @@
 use std::time::Duration;
 
 mod clients;
+mod faults;
 mod outside;
+mod reports;
 mod site;
+mod soak;
 mod sources;
+#[path = "../support/mod.rs"]
+mod support;
+mod tools;
 mod watch;
 mod wire;
 
@@ -30,3 +36,5 @@ const GET: &str = "GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n";
 const GET_TEXT: &str = "GET /parsec/telemetry/metrics HTTP/1.1\r\nhost: x\r\n\r\n";
 const GET_HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
 const GET_READY: &str = "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n";
+
+const MIB: u64 = 1024 * 1024;

@@ -1,16 +1,20 @@
 //! A server in a process of its own, whose descriptors and memory are nobody else's.
 
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::alloc::System;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::MutexGuard;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
 use std::{env, fmt, fs, panic};
 
+use parsec_telemetry::Aggregator;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use crate::site::{Site, alone};
-use crate::wire::{Kept, ask, poll};
-use crate::{GET, GET_TEXT, NEVER, SOON, sources};
+use crate::sources::{self, Million};
+use crate::wire::{Kept, ask, connect, poll};
+use crate::{GET, GET_TEXT, MIB, NEVER, SOON};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,16 +27,28 @@ pub(crate) enum Kind {
     Patient,
     /// With every ill source and rule, and little patience.
     Ill,
+    /// With a million patterns until it is [told](Outside::tell) that this is enough.
+    Long,
 }
 
-const KINDS: [(Kind, &str); 4] = [
+const KINDS: [(Kind, &str); 5] = [
     (Kind::Usual, "usual"),
     (Kind::Few, "few"),
     (Kind::Patient, "patient"),
     (Kind::Ill, "ill"),
+    (Kind::Long, "long"),
 ];
 
 const VARIABLE: &str = "PARSEC_SERVER";
+
+/// What it is told, a byte each.
+const HOW_MUCH: u8 = b'?';
+const ENOUGH: u8 = b'!';
+
+/// Counts what the server holds: what the system's allocator keeps of that when it is given back is
+/// its own affair.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The server: it runs where the environment says so.
 #[test]
@@ -44,15 +60,17 @@ fn a_server_of_its_own() {
     let (kind, _) = *kind.expect("a kind that there is");
     // Some panic on purpose, and often.
     panic::set_hook(Box::new(|_| {}));
+    let million = Million::default();
     let aggregator = match kind {
         Kind::Usual => sources::long(),
+        Kind::Long => Aggregator::new().source(million.clone()),
         Kind::Few | Kind::Patient => sources::none(),
         Kind::Ill => sources::ill(),
     };
     if kind == Kind::Few {
         limit_descriptors(64);
     }
-    let site = Site::of(aggregator, |server| match kind {
+    let site = Site::begin(aggregator, |server| match kind {
         Kind::Usual => server,
         Kind::Few | Kind::Patient => server.header_timeout(NEVER).idle_timeout(NEVER),
         Kind::Ill => server
@@ -60,28 +78,57 @@ fn a_server_of_its_own() {
             .idle_timeout(10 * SOON)
             .write_timeout(2 * SOON)
             .source_timeout(SOON),
+        // A debug build takes its time.
+        Kind::Long => server.source_timeout(NEVER),
     });
     println!("listening at {}", site.at);
     // Until the other side goes away.
-    let _ = io::stdin().read(&mut [0]);
+    for told in io::stdin().lock().bytes().map_while(Result::ok) {
+        match told {
+            HOW_MUCH => {
+                let stats = ALLOCATOR.stats();
+                println!("holds {}", stats.bytes_allocated - stats.bytes_deallocated);
+            }
+            _ => million.is_enough(),
+        }
+    }
 }
 
 /// What a process takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {
-    pub(crate) resident_kib: u64,
-    pub(crate) descriptors: usize,
+    /// Allocated, and not given back.
+    pub(crate) held: u64,
+    resident: u64,
+    pub(crate) descriptors: u64,
+    pub(crate) threads: u64,
+}
+
+impl Taken {
+    pub(crate) fn at_worst(self, other: Self) -> Self {
+        Self {
+            held: self.held.max(other.held),
+            resident: self.resident.max(other.resident),
+            descriptors: self.descriptors.max(other.descriptors),
+            threads: self.threads.max(other.threads),
+        }
+    }
 }
 
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mib = self.resident_kib as f64 / 1024.0;
-        write!(f, "{mib:.1} MiB, {}", self.descriptors)
+        let [held, resident] = [self.held, self.resident].map(|bytes| bytes as f64 / MIB as f64);
+        let (fds, threads) = (self.descriptors, self.threads);
+        write!(
+            f,
+            "{held:.1} MiB held ({resident:.1} resident), {fds} fds, {threads} threads"
+        )
     }
 }
 
 pub(crate) struct Outside {
     process: Child,
+    talk: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     pub(crate) at: SocketAddr,
     pub(crate) before: Taken,
     _alone: MutexGuard<'static, ()>,
@@ -98,23 +145,20 @@ impl Outside {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a process");
-        let said = process.stdout.take().expect("a pipe");
+        let hand = process.stdin.take().expect("a pipe");
+        let said = BufReader::new(process.stdout.take().expect("a pipe"));
         // From here on it is ended, whatever happens.
         let mut this = Self {
             process,
+            talk: Mutex::new((hand, said)),
             at: SocketAddr::from(([0; 4], 0)),
-            before: Taken {
-                resident_kib: 0,
-                descriptors: 0,
-            },
+            before: Taken::default(),
             _alone: alone,
         };
-        let mut lines = BufReader::new(said).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| Some(line.split_once("listening at ")?.1.to_owned()));
-        let address = address.expect("where it listens");
-        this.at = address.parse().expect("an address");
+        this.at = this.said("listening at ").parse().expect("an address");
         // What a first page needs stays.
-        for _ in 0..20 {
+        let pages = if kind == Kind::Long { 0 } else { 20 };
+        for _ in 0..pages {
             for page in [GET, GET_TEXT] {
                 let answer = ask(this.at, page).expect("an answer");
                 assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:.1000}");
@@ -130,14 +174,40 @@ impl Outside {
     }
 
     pub(crate) fn takes(&self) -> Taken {
+        self.say(HOW_MUCH);
+        let held = self.said("holds ").parse().expect("a number");
         let of = format!("/proc/{}", self.process.id());
         let status = fs::read_to_string(format!("{of}/status")).expect("Linux");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        let behind = |name| {
+            let rest = status.lines().find_map(|line| line.strip_prefix(name));
+            let word = rest.and_then(|rest| rest.split_whitespace().next());
+            word.expect(name).parse::<u64>().expect("a number")
+        };
+        let descriptors = fs::read_dir(format!("{of}/fd")).expect("Linux").count();
         Taken {
-            resident_kib: kib.expect("a number"),
-            descriptors: fs::read_dir(format!("{of}/fd")).expect("Linux").count(),
+            held,
+            resident: behind("VmRSS:") * 1024,
+            descriptors: descriptors as u64,
+            threads: behind("Threads:"),
         }
+    }
+
+    /// That a million patterns are enough.
+    pub(crate) fn tell(&self) {
+        self.say(ENOUGH);
+    }
+
+    fn say(&self, byte: u8) {
+        let mut talk = self.talk.lock().expect("no panic");
+        talk.0.write_all(&[byte]).expect("it listens");
+    }
+
+    /// What it says behind this, whatever the test harness says in between.
+    fn said(&self, what: &str) -> String {
+        let mut talk = self.talk.lock().expect("no panic");
+        let mut lines = talk.1.by_ref().lines().map(|line| line.expect("text"));
+        let said = lines.find_map(|line| Some(line.split_once(what)?.1.to_owned()));
+        said.expect("it still runs")
     }
 
     /// Hundredths of a second that it has spent.
@@ -156,7 +226,7 @@ impl Outside {
     }
 
     pub(crate) fn scraper(&self) -> Kept {
-        Kept::new(self.at)
+        Kept::of(connect(self.at))
     }
 }
 

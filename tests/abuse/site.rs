@@ -33,22 +33,7 @@ impl Site {
         aggregator: Aggregator,
         set: impl FnOnce(ServerBuilder) -> ServerBuilder,
     ) -> Self {
-        let alone = alone();
-        let server = set(Server::builder(aggregator)).build();
-        let runtime = runtime();
-        let listener = runtime.block_on(listener()).expect("a free port");
-        let at = listener.local_addr().expect("an address");
-        let (end, ended) = oneshot::channel();
-        let serving = server.clone().serve(listener, ended);
-        let serving = thread::spawn(move || runtime.block_on(serving));
-        let mut site = Self {
-            at,
-            server,
-            end: Some(end),
-            serving: Some(serving),
-            descriptors: 0,
-            _alone: alone,
-        };
+        let mut site = Self::begin(aggregator, set);
         // What a first page needs stays open.
         site.answers();
         poll("the first clients are gone", || {
@@ -57,6 +42,29 @@ impl Site {
             still.then_some(())
         });
         site
+    }
+
+    /// Not looked at yet.
+    pub(crate) fn begin(
+        aggregator: Aggregator,
+        set: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        let alone = alone();
+        let server = set(Server::builder(aggregator)).build();
+        let runtime = runtime();
+        let listener = runtime.block_on(listener()).expect("a free port");
+        let at = listener.local_addr().expect("an address");
+        let (end, ended) = oneshot::channel();
+        let serving = server.clone().serve(listener, ended);
+        let serving = thread::spawn(move || runtime.block_on(serving));
+        Self {
+            at,
+            server,
+            end: Some(end),
+            serving: Some(serving),
+            descriptors: 0,
+            _alone: alone,
+        }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -1,6 +1,7 @@
 //! Sources and rules of every ill kind.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use parsec_telemetry::{
@@ -59,6 +60,36 @@ impl Source for Long {
         Some(ChannelStats {
             total_active: 0,
             by_pattern: (0..256).map(pattern).collect(),
+        })
+    }
+}
+
+/// Reports a million patterns until that is enough.
+#[derive(Clone, Default)]
+pub(crate) struct Million(Arc<AtomicBool>);
+
+impl Million {
+    pub(crate) const PATTERNS: u64 = 1_000_000;
+
+    pub(crate) fn is_enough(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(crate) fn pattern(n: u64) -> String {
+        format!("room:{n:07}:*")
+    }
+}
+
+impl Source for Million {
+    fn channels(&self) -> Option<ChannelStats> {
+        let patterns = if self.0.load(Relaxed) {
+            0
+        } else {
+            Self::PATTERNS
+        };
+        Some(ChannelStats {
+            total_active: patterns,
+            by_pattern: (0..patterns).map(|n| (Self::pattern(n), n)).collect(),
         })
     }
 }

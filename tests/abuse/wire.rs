@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 use crate::PATIENCE;
 
 pub(crate) fn connect(at: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&at, PATIENCE).expect("a connection");
-    for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
-        set(&stream, Some(PATIENCE)).expect("a timeout");
-    }
-    stream.set_nodelay(true).expect("an option");
-    stream
+    try_connect(at).expect("a connection")
+}
+
+pub(crate) fn try_connect(at: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The answer to a request that is the last on its connection.
 pub(crate) fn ask(at: SocketAddr, request: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = try_connect(at)?;
     let request = request.replacen("host: x\r\n", "host: x\r\nconnection: close\r\n", 1);
     answer_to(&mut stream, &request)
 }
@@ -73,12 +75,18 @@ pub(crate) fn poll<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 pub(crate) struct Kept(BufReader<TcpStream>);
 
 impl Kept {
-    pub(crate) fn new(at: SocketAddr) -> Self {
-        Self(BufReader::new(connect(at)))
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self(BufReader::new(stream))
+    }
+
+    /// The status and the body, as text.
+    pub(crate) fn ask(&mut self, request: &str) -> io::Result<(u16, String)> {
+        let (status, body) = self.ask_for_bytes(request)?;
+        Ok((status, String::from_utf8(body).map_err(io::Error::other)?))
     }
 
     /// The status and the body.
-    pub(crate) fn ask(&mut self, request: &str) -> io::Result<(u16, String)> {
+    pub(crate) fn ask_for_bytes(&mut self, request: &str) -> io::Result<(u16, Vec<u8>)> {
         self.0.get_mut().write_all(request.as_bytes())?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -96,7 +104,6 @@ impl Kept {
         };
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        let body = String::from_utf8(body).map_err(io::Error::other)?;
         Ok((u16::try_from(status).map_err(io::Error::other)?, body))
     }
 }
