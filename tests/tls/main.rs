@@ -25,14 +25,27 @@ use parsec_telemetry::{Aggregator, Handler, Snapshot, TokenCounters};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::time_provider::TimeProvider;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const CERTIFICATE: &[u8] = include_bytes!("certificate.der");
 const KEY: &[u8] = include_bytes!("key.der");
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The certificate is from November 2026, and this is from 2100: whatever the machine thinks it is.
+#[derive(Debug)]
+struct WhileItIsValid;
+
+impl TimeProvider for WhileItIsValid {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            4_102_444_800,
+        )))
+    }
+}
 
 /// What an application does that has TLS already: accept, shake hands, and hand over.
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, page: Handler) {
@@ -73,7 +86,9 @@ async fn a_handler_behind_an_acceptor_serves_its_page_over_tls() -> Result<(), B
 
     let mut trusted = RootCertStore::empty();
     trusted.add(certificate)?;
-    let client = ClientConfig::builder()
+    let provider = Arc::new(crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_details(provider, Arc::new(WhileItIsValid))
+        .with_safe_default_protocol_versions()?
         .with_root_certificates(trusted)
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
