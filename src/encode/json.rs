@@ -12,8 +12,6 @@ use crate::encode::escapes::Escapes;
 use crate::encode::number::{Float, Number};
 use crate::snapshot::{Snapshot, rfc3339};
 
-pub(super) const CONTENT_TYPE: &str = "application/json";
-
 pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot) {
     let Snapshot {
         channels,

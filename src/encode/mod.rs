@@ -1,13 +1,13 @@
 //! A snapshot as the bytes of a page. A format stands together with its content type.
 
 mod escapes;
+pub(crate) mod families;
 mod json;
 mod number;
-pub(crate) mod openmetrics;
-mod prometheus;
 pub(crate) mod text;
 
 use crate::alerts::AlertRule;
+use crate::encode::text::Page;
 use crate::snapshot::Snapshot;
 
 /// A format that a page comes in.
@@ -35,9 +35,9 @@ impl Format {
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
-            Self::Json => json::CONTENT_TYPE,
-            Self::Prometheus => prometheus::CONTENT_TYPE,
-            Self::OpenMetrics => openmetrics::CONTENT_TYPE,
+            Self::Json => "application/json",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 
@@ -56,8 +56,11 @@ impl Format {
     pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
         match self {
             Self::Json => json::render(page, snapshot),
-            Self::Prometheus => prometheus::render(page, snapshot, rules),
-            Self::OpenMetrics => openmetrics::render(page, snapshot, rules),
+            Self::Prometheus | Self::OpenMetrics => {
+                let mut page = Page::new(page, self);
+                families::write(&mut page, snapshot, rules);
+                page.end();
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn write(page: &mut Page<'_>) {
     {
         page.single(
             counter!(
-                "process_cpu_seconds_total",
+                "process_cpu_seconds",
                 "Time that the processors spent on this process, in seconds."
             ),
             stat.cpu_ticks as f64 / TICKS,

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
-use crate::encode::text::{Page, counter, gauge, header};
+use crate::encode::text::{Page, counter, gauge, opening};
 
 /// Why a connection was not served, or no longer.
 #[derive(Clone, Copy, Debug)]
@@ -92,10 +92,18 @@ impl Stats {
 
     /// Appends what there is to say to a text page.
     pub(super) fn write(&self, page: &mut Page<'_>, aggregator: &Aggregator) {
-        page.single(BUILD_INFO, 1_u64);
-        page.text(header!(
-            "counter",
-            "parsec_telemetry_scrapes_total",
+        page.family(opening!(
+            gauge,
+            "parsec_telemetry_build_info",
+            "1, by the version of the crate."
+        ));
+        page.text("parsec_telemetry_build_info{version=\"");
+        page.text(env!("CARGO_PKG_VERSION"));
+        page.text("\"} ");
+        page.value(1_u64);
+        page.family(opening!(
+            counter,
+            "parsec_telemetry_scrapes",
             "Requests for a page of numbers, by what it was answered."
         ));
         for ((_, format), by_code) in FORMATS.iter().zip(&self.scrapes) {
@@ -109,30 +117,29 @@ impl Stats {
             }
         }
         let seconds = Duration::from_nanos(self.snapshot_nanos.load(Relaxed)).as_secs_f64();
-        page.text(header!(
-            "summary",
+        page.family(opening!(
+            summary,
             "parsec_telemetry_snapshot_duration_seconds",
             "How long the sources took to answer, a snapshot."
         ));
-        page.single("parsec_telemetry_snapshot_duration_seconds_sum ", seconds);
-        page.single(
-            "parsec_telemetry_snapshot_duration_seconds_count ",
-            self.snapshots.load(Relaxed),
-        );
+        page.text("parsec_telemetry_snapshot_duration_seconds_sum ");
+        page.value(seconds);
+        page.text("parsec_telemetry_snapshot_duration_seconds_count ");
+        page.value(self.snapshots.load(Relaxed));
         page.single(
             gauge!("parsec_telemetry_connections_open", "Connections open now."),
             self.open.load(Relaxed),
         );
         page.single(
             counter!(
-                "parsec_telemetry_connections_accepted_total",
+                "parsec_telemetry_connections_accepted",
                 "Connections accepted."
             ),
             self.accepted.load(Relaxed),
         );
-        page.text(header!(
-            "counter",
-            "parsec_telemetry_connections_refused_total",
+        page.family(opening!(
+            counter,
+            "parsec_telemetry_connections_refused",
             "Connections that were not served, or no longer, by why."
         ));
         for (why, count) in REFUSALS.iter().zip(&self.refused) {
@@ -143,38 +150,27 @@ impl Stats {
         }
         page.single(
             counter!(
-                "parsec_telemetry_source_panics_total",
+                "parsec_telemetry_source_panics",
                 "Sections of a source that panicked and are not in a snapshot."
             ),
             aggregator.source_panics(),
         );
         page.single(
             counter!(
-                "parsec_telemetry_source_timeouts_total",
+                "parsec_telemetry_source_timeouts",
                 "Sources that did not answer in time and are not in a snapshot."
             ),
             self.source_timeouts.load(Relaxed),
         );
         page.single(
             counter!(
-                "parsec_telemetry_rule_panics_total",
+                "parsec_telemetry_rule_panics",
                 "Alert rules that panicked, and so did not fire on a snapshot."
             ),
             aggregator.rule_panics(),
         );
     }
 }
-
-const BUILD_INFO: &str = concat!(
-    header!(
-        "gauge",
-        "parsec_telemetry_build_info",
-        "1, by the version of the crate."
-    ),
-    "parsec_telemetry_build_info{version=\"",
-    env!("CARGO_PKG_VERSION"),
-    "\"} ",
-);
 
 /// A connection that is open.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::aggregator::Aggregator;
 use crate::alerts::AlertRule;
-use crate::encode::text::{Page, header};
-use crate::encode::{Format, openmetrics};
+use crate::encode::text::{Page, opening};
+use crate::encode::{Format, families};
 use crate::serve::process;
 use crate::serve::stats::Stats;
 use crate::snapshot::Snapshot;
@@ -94,27 +94,22 @@ impl Taken {
     }
 
     fn render(&self, format: Format, aggregator: &Aggregator, server: Option<&Stats>) -> Vec<u8> {
-        // OpenMetrics is made of the text page, once all is on it.
-        let base = match format {
-            Format::OpenMetrics => Format::Prometheus,
-            base => base,
-        };
-        let mut page = base.render(&self.snapshot, aggregator.rules());
-        if base == Format::Json {
-            self.add_missing_to_json(&mut page, aggregator);
-        } else {
-            self.add_missing_to_text(&mut page, aggregator);
-        }
-        if base == Format::Prometheus
-            && let Some(stats) = server
-        {
-            let mut page = Page::new(&mut page);
-            stats.write(&mut page, aggregator);
-            process::write(&mut page);
-        }
-        if format == Format::OpenMetrics {
-            let text = std::mem::take(&mut page);
-            openmetrics::convert(&mut page, &text);
+        let mut page = Vec::with_capacity(8192);
+        match format {
+            Format::Json => {
+                format.render_into(&mut page, &self.snapshot, aggregator.rules());
+                self.add_missing_to_json(&mut page, aggregator);
+            }
+            Format::Prometheus | Format::OpenMetrics => {
+                let mut text = Page::new(&mut page, format);
+                families::write(&mut text, &self.snapshot, aggregator.rules());
+                self.add_missing_to_text(&mut text, aggregator);
+                if let Some(stats) = server {
+                    stats.write(&mut text, aggregator);
+                    process::write(&mut text);
+                }
+                text.end();
+            }
         }
         page
     }
@@ -134,11 +129,10 @@ impl Taken {
         }
     }
 
-    fn add_missing_to_text(&self, page: &mut Vec<u8>, aggregator: &Aggregator) {
-        let mut page = Page::new(page);
+    fn add_missing_to_text(&self, page: &mut Page<'_>, aggregator: &Aggregator) {
         if !self.missing.sources.is_empty() {
-            page.text(header!(
-                "gauge",
+            page.family(opening!(
+                gauge,
                 "parsec_telemetry_source_missing",
                 "1 for each source that did not answer in time: its numbers are not on this page."
             ));
@@ -147,19 +141,21 @@ impl Taken {
                 page.text(&source.to_string());
                 page.text("\",type=\"");
                 page.label(name);
-                page.single("\"} ", 1_u64);
+                page.text("\"} ");
+                page.value(1_u64);
             }
         }
         if !self.missing.rules.is_empty() {
-            page.text(header!(
-                "gauge",
+            page.family(opening!(
+                gauge,
                 "parsec_telemetry_rule_missing",
                 "1 for each alert rule that did not return in time: it is shown as not firing."
             ));
             for rule in self.missing_rules(aggregator) {
                 page.text("parsec_telemetry_rule_missing{alert=\"");
                 page.label(rule.name());
-                page.single("\"} ", 1_u64);
+                page.text("\"} ");
+                page.value(1_u64);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The Prometheus text page, version 0.0.4.
+//! What is on the text pages: Prometheus 0.0.4 and OpenMetrics 1.0.0.
 //!
 //! The names and their order are the wire contract's. Only bounded labels leave: `pattern`,
 //! `aspect`, `alert` and `severity`.
@@ -6,15 +6,13 @@
 use std::collections::BTreeMap;
 
 use crate::alerts::{AlertRule, FiringAlert, Severity};
-use crate::encode::text::{Page, gauge, header};
+use crate::encode::text::{Opening, Page, gauge, opening};
 use crate::snapshot::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
 };
 
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
-    let mut page = Page::new(page);
+/// Writes the families of a snapshot; those of the alerts show every rule.
+pub(crate) fn write(page: &mut Page<'_>, snapshot: &Snapshot, rules: &[AlertRule]) {
     page.channels(&snapshot.channels);
     page.envelopes(&snapshot.envelopes);
     page.presence(&snapshot.presence);
@@ -26,15 +24,21 @@ pub(super) fn render(page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule
 
 /// The fixed text of a family with a label.
 struct Family {
-    header: &'static str,
+    opening: Opening,
     sample: &'static str,
 }
 
-/// A [`Family`]: what stands before its samples, and before the label's value in each.
+/// A [`Family`]: its opening, and what stands before the label's value in each of its samples.
 macro_rules! family {
-    ($kind:literal, $family:literal, $label:literal, $help:literal) => {
+    (counter, $stem:literal, $label:literal, $help:literal) => {
         Family {
-            header: header!($kind, $family, $help),
+            opening: opening!(counter, $stem, $help),
+            sample: concat!($stem, "_total{", $label, "=\""),
+        }
+    };
+    (gauge, $family:literal, $label:literal, $help:literal) => {
+        Family {
+            opening: opening!(gauge, $family, $help),
             sample: concat!($family, "{", $label, "=\""),
         }
     };
@@ -49,7 +53,7 @@ impl Page<'_> {
         );
         self.by_key(
             &family!(
-                "gauge",
+                gauge,
                 "parsec_telemetry_channels_by_pattern",
                 "pattern",
                 "Channels open now, by the pattern that they match."
@@ -68,7 +72,7 @@ impl Page<'_> {
         );
         self.by_key(
             &family!(
-                "gauge",
+                gauge,
                 "parsec_telemetry_envelopes_by_aspect",
                 "aspect",
                 "Envelopes published since the start, by aspect. \
@@ -78,8 +82,8 @@ impl Page<'_> {
         );
         self.by_key(
             &family!(
-                "counter",
-                "parsec_telemetry_envelopes_total",
+                counter,
+                "parsec_telemetry_envelopes",
                 "aspect",
                 "Envelopes published since the start, by aspect."
             ),
@@ -196,7 +200,7 @@ impl Page<'_> {
         known.dedup_by_key(|&mut (name, severity, _)| (name, severity));
         self.by_alert(
             &family!(
-                "gauge",
+                gauge,
                 "parsec_alerts_firing",
                 "alert",
                 "Whether the alert rule fires: 1 if it does, 0 if not."
@@ -205,7 +209,7 @@ impl Page<'_> {
         );
         self.by_alert(
             &family!(
-                "gauge",
+                gauge,
                 "parsec_telemetry_alerts_firing",
                 "alert",
                 "1 for each alert rule that fires."
@@ -224,7 +228,7 @@ impl Page<'_> {
         if counts.is_empty() {
             return;
         }
-        self.text(family.header);
+        self.family(family.opening);
         for (key, &count) in counts {
             self.text(family.sample);
             self.label(key);
@@ -239,7 +243,7 @@ impl Page<'_> {
         if alerts.peek().is_none() {
             return;
         }
-        self.text(family.header);
+        self.family(family.opening);
         for &(name, severity, fires) in alerts {
             self.text(family.sample);
             self.label(name);
