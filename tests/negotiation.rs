@@ -148,6 +148,9 @@ fn gzip_is_for_who_asks_and_a_page_that_is_worth_it() {
         ("", false),
         ("gzip;q=0", false),
         ("gzip;q=0, *", false),
+        ("gzip, identity", true),
+        ("gzip;q=0.8, identity;q=0.5", true),
+        ("gzip;q=0.1, identity", false),
         ("gzip;q=NaN", false),
         ("br", false),
     ] {

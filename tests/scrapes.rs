@@ -294,7 +294,52 @@ fn who_joins_a_round_that_is_stuck_waits_no_longer_than_it() {
     gate.open();
 }
 
+/// However fresh it is: what a hasty client was content with is not for one who has more time.
+#[test]
+fn a_page_that_was_cut_short_is_not_handed_on_to_who_has_time() {
+    let gate = Gate::default();
+    let server = Server::builder(Aggregator::new().source(gate.clone()))
+        .freshness(Duration::from_secs(600))
+        .build();
+    let page = server.handle(&timeout_of("0.2"));
+    assert_eq!(missing(&page)[0]["source"], 0);
+    gate.open();
+    let page = poll("the source", || {
+        let page = server.handle(&timeout_of("10"));
+        missing(&page).is_null().then_some(page)
+    });
+    assert_eq!(snapshot(&page).presence.total_users, 1);
+    // A whole one is for everybody.
+    let asked = gate.times();
+    for seconds in ["0.2", "10"] {
+        assert_eq!(missing(&server.handle(&timeout_of(seconds))), Value::Null);
+    }
+    assert_eq!(gate.times(), asked);
+}
+
 // Rules that are stuck
+
+/// The sources have taken all the time that there was; a rule that blocks takes none from the others.
+#[test]
+fn behind_a_stuck_source_a_rule_that_blocks_costs_its_own_alert_only() {
+    let [source, rule] = [Gate::default(), Gate::default()];
+    let stuck = rule.clone();
+    let rules = vec![
+        AlertRule::new("blocks", Severity::Info, move |_| stuck.pass()),
+        AlertRule::new("fires", Severity::Info, |s| s.cache.size_entries == 7),
+    ];
+    let aggregator = Aggregator::new().source(source.clone()).source(hits());
+    let server = Server::builder(aggregator.with_alerts(rules).expect("good rules")).build();
+    let page = server.handle(&timeout_of("0.3"));
+    let type_name = "scrapes::Gate";
+    assert_eq!(
+        missing(&page),
+        json!([{ "source": 0, "type": type_name }, { "rule": "blocks" }])
+    );
+    assert_eq!(snapshot(&page).alerts[0].name, "fires");
+    source.open();
+    rule.open();
+}
 
 #[test]
 fn a_rule_that_blocks_costs_its_own_alert_only() {

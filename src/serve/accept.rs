@@ -62,16 +62,27 @@ pub(super) async fn serve(
     server.begin_draining();
     let deadline = Instant::now().checked_add(limits.drain_timeout);
     let mut drained = pin!(graceful.shutdown());
+    let mut listening = true;
     loop {
-        let (stream, place) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut drained => break,
-            () = until(deadline) => break,
+            () = until(deadline) => return Ok(()),
             Some(_) = connections.join_next() => continue,
             // Whoever asks is told: a refused connection might be of a server that never was.
-            accepted = accept_a_guest(server, listener, &mut places) => accepted?,
+            accepted = accept_a_guest(server, listener, &mut places), if listening => accepted,
+        };
+        let Ok((stream, place)) = accepted else {
+            listening = false;
+            continue;
         };
         let guest = guest(server, stream, Admission::ProbesWhileDraining);
         places.has_come(connections.spawn(hold(place, guest)));
+    }
+    // Who is being told so still gets that answer: a guest does not stay long.
+    let told = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = told => {}
+        () = until(deadline) => {}
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::aggregator::Aggregator;
+use crate::caught::caught;
 use crate::encode::Format;
 use crate::serve::limits::{Limits, SCRAPE_TIMEOUT_MOST};
 use crate::serve::negotiate;
@@ -128,10 +129,16 @@ pub(super) fn answer(
         |taken| taken.has(form),
         move |taken| {
             let server = server.as_deref();
+            // It stands on the page itself. Who does not get the page is not among them after all.
             if let Some(stats) = server {
                 stats.scraped(format, StatusCode::OK);
             }
-            let (form, page) = taken.page(form, &aggregator, server);
+            let Some((form, page)) = caught(|| taken.page(form, &aggregator, server)) else {
+                if let Some(stats) = server {
+                    stats.failed(format);
+                }
+                return reply::failed();
+            };
             let mut reply = reply::page(&Method::GET, content_type, || page);
             let headers = reply.headers_mut();
             headers.insert(VARY, HeaderValue::from_static(vary));

@@ -57,9 +57,10 @@ fn openmetrics_type(escaping: &str) -> &'static str {
     }
 }
 
-/// Whether the client reads gzip, and would not rather have it plain.
+/// Whether the client reads gzip, and would not rather have it plain. (Who does not speak of the plain
+/// page would take it, too, and is taken to like it less: RFC 9110, 12.5.3.)
 pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
-    let (mut gzip, mut any) = (None, None);
+    let (mut gzip, mut identity, mut any) = (None, None, None);
     for element in elements(headers, &ACCEPT_ENCODING) {
         let (name, parameters) = element.split_once(';').unwrap_or((element, ""));
         let Some(quality) = quality_in(parameters) else {
@@ -68,11 +69,14 @@ pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
         let name = name.trim();
         if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
             gzip = gzip.max(Some(quality));
+        } else if name.eq_ignore_ascii_case("identity") {
+            identity = identity.max(Some(quality));
         } else if name == "*" {
             any = any.max(Some(quality));
         }
     }
-    gzip.or(any).is_some_and(|quality| quality > 0)
+    gzip.or(any)
+        .is_some_and(|quality| quality > 0 && Some(quality) >= identity)
 }
 
 /// The elements of a list, over all headers of the name that are text.

@@ -33,7 +33,8 @@ impl Places {
     pub(super) fn new(connections: usize, stats: Arc<Stats>) -> Self {
         Self {
             usual: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-            reserve: Arc::new(Semaphore::new(RESERVE)),
+            // One more, which is held while nobody has come for it.
+            reserve: Arc::new(Semaphore::new(RESERVE + 1)),
             guests: VecDeque::with_capacity(RESERVE),
             stats,
         }

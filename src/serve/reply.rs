@@ -40,6 +40,11 @@ pub(super) fn error(status: StatusCode, text: String) -> Reply {
     reply(status, PLAIN, Bytes::from(text))
 }
 
+pub(super) fn failed() -> Reply {
+    let text = "the page could not be made: look for a panic on standard error\n";
+    error(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
+}
+
 pub(super) fn unauthorized() -> Reply {
     let text = "this page wants a token: send it as Authorization: Bearer TOKEN\n";
     let mut reply = error(StatusCode::UNAUTHORIZED, text.to_owned());

@@ -4,7 +4,7 @@
 //! threads of our own, which hold up neither a runtime nor its end. One is enough for as long as
 //! all of them answer: it asks them in turn. Where it gets stuck, another takes over the rest; what
 //! has a call that has not returned is not asked again before it has. So there are at most as many
-//! threads as there are sources and rules, and one.
+//! threads as there are sources and rules, the rules counted twice, and one.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
@@ -90,8 +90,9 @@ impl Round {
         round
     }
 
-    /// What there is by now, as a round of its own that waits for no source.
-    pub(super) fn so_far(&self) -> Self {
+    /// What there is by now, as a round of its own that waits for no source, and marks the rules that
+    /// it evaluates apart.
+    pub(super) fn so_far(&self, engaged: Engaged) -> Self {
         let state = self.state();
         let said = state.said.clone();
         // Rules that are being evaluated are not evaluated twice.
@@ -104,7 +105,7 @@ impl Round {
         };
         let round = Self {
             aggregator: Arc::clone(&self.aggregator),
-            engaged: self.engaged.clone(),
+            engaged,
             sources: self.sources,
             state: Mutex::new(state),
             settled: Condvar::new(),
@@ -230,7 +231,7 @@ impl Round {
     }
 
     /// What there is at the end, once no source is waited for. Nobody is asked any more.
-    pub(super) fn end(&self, begun: Instant) -> Taken {
+    pub(super) fn end(&self, begun: Instant, until: Instant) -> Taken {
         let mut state = self.state();
         state.next = self.engaged.0.len();
         let said = state.said.take().expect("what the sources have said");
@@ -247,7 +248,7 @@ impl Round {
         // One that is stuck still looks at it.
         let mut snapshot = Arc::unwrap_or_clone(snapshot);
         snapshot.alerts = self.aggregator.alerts(snapshot.at, those(Some(true)));
-        Taken::new(begun, snapshot, Missing { sources, rules })
+        Taken::new(begun, until, snapshot, Missing { sources, rules })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -7,12 +7,11 @@
 
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use tokio::sync::oneshot;
 
 use crate::aggregator::Aggregator;
@@ -34,16 +33,57 @@ pub(super) struct Terms {
     pub(super) timeout: Duration,
 }
 
+impl Terms {
+    fn may_be_of(&self, came: Instant, begun: Instant) -> bool {
+        came <= begun || came.duration_since(begun) <= self.freshness
+    }
+
+    /// Whether who came then can have this snapshot. One that has something missing is for those who
+    /// have no more time than it was given.
+    fn are_met(&self, came: Instant, taken: &Taken) -> bool {
+        let Taken { begun, until, .. } = *taken;
+        let is_as_whole_as_can_be = taken.missing.is_empty()
+            || self.deadline(came) <= until
+            || self.timeout <= until.saturating_duration_since(begun);
+        is_as_whole_as_can_be && self.may_be_of(came, begun)
+    }
+
+    /// (Not every duration can be added to a time.)
+    fn deadline(&self, came: Instant) -> Instant {
+        const A_DAY: Duration = Duration::from_secs(86_400);
+        came + self.timeout.min(A_DAY)
+    }
+}
+
 /// Takes snapshots of an aggregator. It has no threads before it is first asked.
 pub(super) struct Scraper {
     aggregator: Arc<Aggregator>,
     stats: Arc<Stats>,
     latest: Latest,
-    orders: OnceLock<Option<Sender<Order>>>,
+    /// To the thread that takes the snapshots, once there is one.
+    orders: Mutex<Option<Sender<Order>>>,
 }
 
 /// The last snapshot whose round has ended.
-type Latest = Arc<Mutex<Option<Arc<Taken>>>>;
+#[derive(Clone, Default)]
+struct Latest(Arc<Mutex<Option<Arc<Taken>>>>);
+
+impl Latest {
+    fn get(&self) -> Option<Arc<Taken>> {
+        self.lock().clone()
+    }
+
+    fn set(&self, taken: Taken) -> Arc<Taken> {
+        let taken = Arc::new(taken);
+        *self.lock() = Some(Arc::clone(&taken));
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Taken>>> {
+        // Nothing here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 type Make = Box<dyn FnOnce(&Taken) -> Reply + Send>;
 
@@ -55,14 +95,17 @@ struct Order {
 }
 
 impl Order {
-    fn is_satisfied_by(&self, begun: Instant) -> bool {
-        self.came <= begun || self.came.duration_since(begun) <= self.terms.freshness
+    /// Whether a snapshot that was begun then is fresh enough.
+    fn may_be_of(&self, begun: Instant) -> bool {
+        self.terms.may_be_of(self.came, begun)
     }
 
-    /// (Not every duration can be added to a time.)
+    fn is_satisfied_by(&self, taken: &Taken) -> bool {
+        self.terms.are_met(self.came, taken)
+    }
+
     fn deadline(&self) -> Instant {
-        const A_DAY: Duration = Duration::from_secs(86_400);
-        self.came + self.terms.timeout.min(A_DAY)
+        self.terms.deadline(self.came)
     }
 }
 
@@ -72,7 +115,7 @@ impl Scraper {
             aggregator: Arc::new(aggregator),
             stats,
             latest: Latest::default(),
-            orders: OnceLock::new(),
+            orders: Mutex::default(),
         }
     }
 
@@ -90,36 +133,52 @@ impl Scraper {
     ) -> Answer {
         let came = Instant::now();
         if !terms.freshness.is_zero()
-            && let Some(latest) = latest(&self.latest)
-            && came.duration_since(latest.begun) <= terms.freshness
+            && let Some(latest) = self.latest.get()
+            && terms.are_met(came, &latest)
             && is_at_hand(&latest)
         {
             return Answer::now(make(&latest));
         }
-        let Some(orders) = self.orders.get_or_init(|| self.begin()) else {
-            // No thread is to be had. Then this one takes the snapshot, as any program would.
-            let snapshot = self.aggregator.snapshot();
-            return Answer::now(make(&Taken::new(came, snapshot, Missing::default())));
-        };
         let (to, reply) = oneshot::channel();
-        let make = Box::new(make);
-        // The other end is there for as long as this one.
-        let _ = orders.send(Order {
+        let order = Order {
             came,
             terms,
-            make,
+            make: Box::new(make),
             to,
-        });
+        };
+        if let Err(order) = self.send(order) {
+            // No thread is to be had. Then this one takes the snapshot, as any program would.
+            let snapshot = self.aggregator.snapshot();
+            self.stats.took_snapshot(came.elapsed(), 0);
+            let taken = Taken::new(came, came, snapshot, Missing::default());
+            let taken = self.latest.set(taken);
+            return Answer::now((order.make)(&taken));
+        }
         Answer(State::Later(reply))
+    }
+
+    /// Gives the order back where there is no thread for it. The next one tries again.
+    fn send(&self, order: Order) -> Result<(), Order> {
+        // Nothing here panics half-way.
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if orders.is_none() {
+            *orders = self.begin();
+        }
+        match &*orders {
+            // The other end is there for as long as this one.
+            Some(orders) => orders.send(order).map_err(|refused| refused.0),
+            None => Err(order),
+        }
     }
 
     fn begin(&self) -> Option<Sender<Order>> {
         let (sender, orders) = channel();
         let rounds = Rounds {
             engaged: Engaged::none_of(&self.aggregator),
+            engaged_in_haste: Engaged::none_of(&self.aggregator),
             aggregator: Arc::clone(&self.aggregator),
             stats: Arc::clone(&self.stats),
-            latest: Arc::clone(&self.latest),
+            latest: self.latest.clone(),
             orders,
             waiting: Vec::new(),
             asker: None,
@@ -132,23 +191,22 @@ impl Scraper {
     }
 }
 
-fn latest(latest: &Latest) -> Option<Arc<Taken>> {
-    let latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
-    latest.clone()
-}
-
 /// What there is when time is up: without the sources that have not answered, and with the rules,
 /// which had to wait for them.
-fn cut_short(round: &Arc<Round>, begun: Instant) -> Taken {
+fn cut_short(round: &Arc<Round>, begun: Instant, end: Instant) -> Taken {
     let until = round.give_up_sources();
-    if round.has_more()
+    // Where a rule gets stuck, somebody else takes over those behind it.
+    while round.has_more()
         && let Some(asker) = Asker::hire()
     {
         asker.begin(round);
+        if round.wait(until.min(Instant::now() + STALL)).is_ok() || Instant::now() >= until {
+            break;
+        }
     }
     // Who is late is missing.
     let _ = round.wait(until);
-    round.end(begun)
+    round.end(begun, end)
 }
 
 /// The thread that takes the snapshots: it ends when its [`Scraper`] does.
@@ -159,6 +217,9 @@ struct Rounds {
     orders: Receiver<Order>,
     waiting: Vec<Order>,
     engaged: Engaged,
+    /// The rules that were to be evaluated for somebody in haste. They are marked apart: whoever has
+    /// time is not to find a rule engaged that has only just been asked by another.
+    engaged_in_haste: Engaged,
     /// Who asks, unless it was left with somebody who did not answer.
     asker: Option<Asker>,
 }
@@ -168,8 +229,8 @@ impl Rounds {
         while let Some(order) = self.next() {
             self.waiting.push(order);
             self.waiting.extend(self.orders.try_iter());
-            if let Some(latest) = latest(&self.latest) {
-                self.answer(&latest, |order| order.is_satisfied_by(latest.begun));
+            if let Some(latest) = self.latest.get() {
+                self.answer(&latest, |order| order.is_satisfied_by(&latest));
             }
             if !self.waiting.is_empty() {
                 self.round();
@@ -195,18 +256,17 @@ impl Rounds {
             asker.begin(&round);
         }
         let taken = if self.wait(&round, begun, end) {
-            round.end(begun)
+            round.end(begun, end)
         } else {
             // It is stuck, or as good as: it ends when its call returns.
             self.asker = None;
-            cut_short(&round, begun)
+            cut_short(&round, begun, end)
         };
         let missing = taken.missing.sources.len();
         self.stats.took_snapshot(begun.elapsed(), missing);
-        let taken = Arc::new(taken);
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&taken));
+        let taken = self.latest.set(taken);
         self.waiting.extend(self.orders.try_iter());
-        self.answer(&taken, |order| order.is_satisfied_by(begun));
+        self.answer(&taken, |order| order.is_satisfied_by(&taken));
     }
 
     /// Waits until all have answered, or nobody waits for it any more; whether all have.
@@ -232,11 +292,12 @@ impl Rounds {
             // Who came too late for this round may have all the time in the world: the next is
             // theirs, and whoever is stuck in this one does not hold that up.
             let mut waiting = self.waiting.iter();
-            if now >= end || !waiting.any(|order| order.is_satisfied_by(begun)) {
+            if now >= end || !waiting.any(|order| order.may_be_of(begun)) {
                 return false;
             }
             if self.waiting.iter().any(|order| order.deadline() <= now) {
-                let taken = cut_short(&Arc::new(round.so_far()), begun);
+                let round = round.so_far(self.engaged_in_haste.clone());
+                let taken = cut_short(&Arc::new(round), begun, now);
                 self.answer(&taken, |order| order.deadline() <= now);
             }
         }
@@ -299,11 +360,9 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
         match &mut self.get_mut().0 {
             State::Now(reply) => Poll::Ready(reply.take().expect("polled once it was ready")),
-            State::Later(reply) => Pin::new(reply).poll(context).map(|reply| {
-                let text = "the page could not be made: look for a panic on standard error\n";
-                let failed = |_| reply::error(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned());
-                reply.unwrap_or_else(failed)
-            }),
+            State::Later(reply) => Pin::new(reply)
+                .poll(context)
+                .map(|reply| reply.unwrap_or_else(|_| reply::failed())),
         }
     }
 }

@@ -76,10 +76,22 @@ impl Stats {
     }
 
     pub(super) fn scraped(&self, format: Format, code: StatusCode) {
-        let format = FORMATS.iter().position(|(known, _)| *known == format);
-        let code = CODES.iter().position(|known| *known == code);
-        if let (Some(format), Some(code)) = (format, code) {
-            self.scrapes[format][code].fetch_add(1, Relaxed);
+        if let Some(scrapes) = self.scrapes_of(format, code) {
+            scrapes.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn scrapes_of(&self, format: Format, code: StatusCode) -> Option<&AtomicU64> {
+        let format = FORMATS.iter().position(|(known, _)| *known == format)?;
+        let code = CODES.iter().position(|known| *known == code)?;
+        Some(&self.scrapes[format][code])
+    }
+
+    /// A scrape that was counted as answered, and could not be.
+    pub(super) fn failed(&self, format: Format) {
+        self.scraped(format, StatusCode::INTERNAL_SERVER_ERROR);
+        if let Some(answered) = self.scrapes_of(format, StatusCode::OK) {
+            answered.fetch_sub(1, Relaxed);
         }
     }
 
@@ -120,7 +132,7 @@ impl Stats {
         page.family(opening!(
             summary,
             "parsec_telemetry_snapshot_duration_seconds",
-            "How long the sources took to answer, a snapshot."
+            "How long the sources and the rules took, a snapshot."
         ));
         page.text("parsec_telemetry_snapshot_duration_seconds_sum ");
         page.value(seconds);
@@ -158,7 +170,7 @@ impl Stats {
         page.single(
             counter!(
                 "parsec_telemetry_source_timeouts",
-                "Sources that did not answer in time and are not in a snapshot."
+                "Sources that had not answered when a snapshot was ended without them."
             ),
             self.source_timeouts.load(Relaxed),
         );

@@ -24,11 +24,26 @@ pub(super) struct Form {
     pub(super) gzip: bool,
 }
 
+impl Form {
+    fn plain(self) -> Self {
+        Self {
+            gzip: false,
+            ..self
+        }
+    }
+}
+
 /// What did not come to an end in time, by its places.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     pub(super) sources: Vec<usize>,
     pub(super) rules: Vec<usize>,
+}
+
+impl Missing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.rules.is_empty()
+    }
 }
 
 /// A page that is smaller fits into one packet as it is.
@@ -37,6 +52,8 @@ const WORTH_PACKING: usize = 1024;
 pub(super) struct Taken {
     /// When its sources began to be asked.
     pub(super) begun: Instant,
+    /// Until when they, and the rules, were given time.
+    pub(super) until: Instant,
     snapshot: Snapshot,
     pub(super) missing: Missing,
     /// At most one for each format, plain and packed.
@@ -44,9 +61,15 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    pub(super) fn new(begun: Instant, snapshot: Snapshot, missing: Missing) -> Self {
+    pub(super) fn new(
+        begun: Instant,
+        until: Instant,
+        snapshot: Snapshot,
+        missing: Missing,
+    ) -> Self {
         Self {
             begun,
+            until,
             snapshot,
             missing,
             pages: Mutex::default(),
@@ -57,11 +80,13 @@ impl Taken {
         self.made(form).is_some()
     }
 
-    fn made(&self, form: Form) -> Option<Bytes> {
+    /// A page that is made, in the form in which it is to be sent: plain, where it is not worth
+    /// packing.
+    fn made(&self, form: Form) -> Option<(Form, Bytes)> {
         let pages = self.pages();
-        let mut pages = pages.iter();
-        let (_, page) = pages.find(|(made, _)| *made == form)?;
-        Some(page.clone())
+        let page = |form| pages.iter().find(|(made, _)| *made == form).cloned();
+        let is_small = |(_, page): &(Form, Bytes)| page.len() < WORTH_PACKING;
+        page(form).or_else(|| page(form.plain()).filter(is_small))
     }
 
     /// The page in a form, or plain where it is not worth packing. On the text page the server
@@ -72,15 +97,11 @@ impl Taken {
         aggregator: &Aggregator,
         server: Option<&Stats>,
     ) -> (Form, Bytes) {
-        if let Some(page) = self.made(form) {
-            return (form, page);
+        if let Some(made) = self.made(form) {
+            return made;
         }
-        let plain = Form {
-            gzip: false,
-            ..form
-        };
         let page = if form.gzip {
-            let (_, page) = self.page(plain, aggregator, server);
+            let (plain, page) = self.page(form.plain(), aggregator, server);
             if page.len() < WORTH_PACKING {
                 return (plain, page);
             }
