@@ -33,9 +33,10 @@ const QUESTIONS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-const TURNS: &str =
-    "Two of the eight are longer than eight bytes and cost what the rows above say.";
-const LONG: &str = "A name of up to eight bytes is one word, and compared as one; a longer name is hashed, and then compared.";
+const TURNS: &str = "Two of the eight are longer than eight bytes and cost what the rows above say; and which length comes next is not \
+     always guessed right.";
+const LONG: &str = "A name of up to eight bytes is one word, and compared as one. A longer one is read and hashed whole, and compared with \
+                    the name that is there: 100 instructions instead of 60.";
 const NEIGHBOURS: &str = "No line is shared, so it is the caches, the clock rate and the neighbours: compare the floor's own \
                        ratio beside it.";
 const CONTENTION: &str = "What the peers lose by contention depends on the two threads running at once: other work on the \

@@ -1,6 +1,7 @@
 //! The servers, each as its own documentation says, on one thread.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::service::{Service, service_fn};
@@ -37,6 +38,11 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const JSON: &str = "/parsec/metrics";
 const TEXT: &str = "/parsec/telemetry/metrics";
 const BARE: &str = "bare hyper, static body";
+const HANDLER: &str = "parsec-telemetry, Handler";
+const FRESH: &str = "parsec-telemetry, serve(), fresh";
+const SHARED: &str = "parsec-telemetry, serve()";
+/// The text page of a server of ours says something of the server, too.
+const LONG: &str = "text, of serve()";
 
 pub(crate) struct Server {
     /// By which the process that is to be it is told so.
@@ -49,13 +55,16 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) const ALL: &[Self] = &[
         Self::of("bare-json", BARE, "JSON", JSON),
-        Self::of("handler-json", "parsec-telemetry, Handler", "JSON", JSON),
-        Self::of("server-json", "parsec-telemetry, serve()", "JSON", JSON),
+        Self::of("handler-json", HANDLER, "JSON", JSON),
+        Self::of("fresh-json", FRESH, "JSON", JSON),
+        Self::of("shared-json", SHARED, "JSON", JSON),
         Self::of("bare-text", BARE, "text", TEXT),
-        Self::of("handler-text", "parsec-telemetry, Handler", "text", TEXT),
-        Self::of("server-text", "parsec-telemetry, serve()", "text", TEXT),
+        Self::of("handler-text", HANDLER, "text", TEXT),
         Self::of("axum", "axum + prometheus-client", "text", "/metrics"),
         Self::of("metrics", "metrics-exporter-prometheus", "text", "/metrics"),
+        Self::of("bare-long", BARE, LONG, TEXT),
+        Self::of("fresh-text", FRESH, LONG, TEXT),
+        Self::of("shared-text", SHARED, LONG, TEXT),
     ];
 
     pub(crate) fn is_bare(&self) -> bool {
@@ -110,14 +119,21 @@ async fn server(key: &str) -> Result<()> {
         }
         "handler-json" => accept(listener, aggregator.handler()).await,
         "handler-text" => accept(listener, aggregator.prometheus_handler()).await,
-        "server-json" | "server-text" => {
-            say_port(address)?;
+        "bare-long" => {
+            let server = parsec_telemetry::Server::builder(aggregator).build();
+            let page = server.handle(&Request::get(TEXT).body(())?);
+            let body = page.into_body().collect().await?.to_bytes();
+            bare(listener, body.to_vec(), Format::Prometheus).await
+        }
+        "fresh-json" | "fresh-text" => {
             // Each page of a snapshot of its own, as those of the others.
-            let server = parsec_telemetry::Server::builder(aggregator)
-                .freshness(Duration::ZERO)
-                .build();
-            server.serve(listener, std::future::pending::<()>()).await?;
-            Ok(())
+            let server = parsec_telemetry::Server::builder(aggregator).freshness(Duration::ZERO);
+            say_port(address)?;
+            Ok(server.build().serve(listener, pending::<()>()).await?)
+        }
+        "shared-json" | "shared-text" => {
+            say_port(address)?;
+            Ok(parsec_telemetry::serve(listener, aggregator, pending::<()>()).await?)
         }
         "axum" => {
             say_port(address)?;
