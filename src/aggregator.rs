@@ -18,8 +18,8 @@ use crate::source::Source;
 
 /// Turns sources into a [`Snapshot`], and evaluates alert rules over it.
 ///
-/// It keeps no numbers of its own: each snapshot asks every source anew, in turn, on the thread
-/// that takes it.
+/// It keeps no numbers of its own: [`snapshot`](Self::snapshot) asks every source anew, in turn, on
+/// the thread that calls it. (The pages over HTTP are made on threads of their own.)
 ///
 /// - Counts are summed over the sources that report them; a sum that does not fit stays at the
 ///   greatest number.

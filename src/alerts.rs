@@ -106,11 +106,12 @@ pub struct AlertRule {
 impl AlertRule {
     /// A rule that fires for the snapshots that its condition is true of.
     ///
-    /// The condition is evaluated for every snapshot, on the thread that takes it, and sees the
-    /// snapshot before its alerts are filled in. It should only look: how often it is called
-    /// depends on how often the pages are read. If it panics, the panic is caught and counted, and
-    /// the rule does not fire. If it blocks, so does [`snapshot`](crate::Aggregator::snapshot); a
-    /// page over HTTP comes without it, as without a source that is stuck, and names it.
+    /// The condition is evaluated for every snapshot, on the thread that takes it (for a page over
+    /// HTTP, on one of the crate's own), and sees the snapshot before its alerts are filled in. It
+    /// should only look: how often it is called depends on how often the pages are read. If it
+    /// panics, the panic is caught and counted, and the rule does not fire. If it blocks, so does
+    /// [`snapshot`](crate::Aggregator::snapshot); a page over HTTP comes without it, as without a
+    /// source that is stuck, and names it.
     pub fn new(
         name: impl Into<String>,
         severity: Severity,

@@ -164,7 +164,8 @@ impl Reading {
         let (gone, whole) = (u128::from(gone.min(whole)), u128::from(whole));
         let share = |from: u128, to: u128| {
             let gained = to.saturating_sub(from);
-            // In two steps: the product of the whole could leave 128 bits, and that of the rest cannot.
+            // In two steps: the product of the whole could leave 128 bits, and that of the rest
+            // cannot.
             let rest = (gained % whole * gone).saturating_add(whole / 2) / whole;
             from + gained / whole * gone + rest
         };

@@ -19,7 +19,7 @@ use crate::time::{Counted, Nanos, Second, Tick, Window, place};
 /// otherwise.
 const MAX_ASPECTS: usize = 64;
 
-/// The most that can be asked for: half a mebibyte for each thread that counts.
+/// The most that can be asked for: half a mebibyte for each shard.
 const MOST_ASPECTS: usize = 65_536;
 
 /// Counts what is published.
@@ -52,8 +52,8 @@ const MOST_ASPECTS: usize = 65_536;
 ///
 /// Counting is wait-free, with these exceptions: a name's first appearance takes a lock while it is
 /// copied; a thread's first count ever takes it a number, and where more than the slab's threads
-/// (twice the cores, and 16 at least) count at once, a thread's first count on this counter
-/// allocates its shard.
+/// (twice the cores, up to the next power of two, and 16 at least) count at once, a thread's first
+/// count on this counter allocates its shard.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
@@ -158,7 +158,8 @@ impl EnvelopeCountersBuilder {
     /// How many aspects get places of their own: 64 unless said otherwise, at most 65,536 (more is
     /// taken as that). With 0, every event counts under `__overflow__`.
     ///
-    /// Beyond 64, each costs 8 bytes for each thread that counts.
+    /// Beyond 64, each costs 8 bytes in every shard: of the slab, which is there from the start,
+    /// and of each later thread. See the [design page](crate::design#memory).
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
         self.max_aspects = max_aspects.min(MOST_ASPECTS);
         self
@@ -269,8 +270,8 @@ impl Counters {
         let window = Window::ending(now.reading, now.second, self.made);
         let mut counted = Counted::default();
         let mut totals = vec![0_u64; self.names.len()];
-        // A shard that nothing was counted in costs one load. There are many: the slab has more of them
-        // than most programs have threads that count.
+        // A shard that nothing was counted in costs one load. There are many: the slab has more of
+        // them than most programs have threads that count.
         let used = self.shards.iter().filter(|shard| shard.ring.is_used());
         used.for_each(|shard| {
             counted.add(shard.ring.counted_in(&window));

@@ -73,7 +73,7 @@
 
 pub mod design;
 
-// From the ground up: a module uses only those above it.
+// From the ground up.
 
 mod caught;
 mod sync;

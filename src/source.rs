@@ -12,9 +12,11 @@ use crate::snapshot::{
 /// them say by themselves, means that it is not measured here. That is not the same as measuring
 /// zero: where several sources report a section, its averages are taken over those that do.
 ///
-/// Every method is called once for each snapshot, on the thread that takes it. Keep it short: it
-/// should read numbers that are there, not go and fetch them. If it panics, the panic is caught and
-/// counted and the section is taken from the other sources.
+/// Every method is called once for each snapshot, on the thread that takes it; for a page over
+/// HTTP, on a thread of the crate's own. Keep it short: it should read numbers that are there, not
+/// go and fetch them. If it panics, the panic is caught and counted and the section is taken from
+/// the other sources. If it blocks, so does [`snapshot`](crate::Aggregator::snapshot); a page over
+/// HTTP comes without it and names it, and it is not asked again before its call has returned.
 ///
 /// Your own takes a few lines:
 ///

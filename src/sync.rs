@@ -17,8 +17,8 @@ pub(crate) use std::sync::{Mutex, OnceLock};
 ///
 /// loom looks for schedules where two threads touch a word and one of them writes it, and it
 /// remembers one last touch: an owner's own load, just before its store, hides a reader's load
-/// before that. So in the models the owner is the first thread, which runs ahead, and the reader one
-/// that is spawned. That it is explored is shown by the outcomes: each that may be is there.
+/// before that. So in the models the owner is the first thread, which runs ahead, and the reader
+/// one that is spawned. That it is explored is shown by the outcomes: each that may be is there.
 #[cfg(all(test, parsec_loom))]
 pub(crate) fn outcomes<T, F>(model: F) -> std::collections::BTreeSet<T>
 where

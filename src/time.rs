@@ -324,7 +324,8 @@ mod tests {
         Tick::at(START + number * Second::NANOS)
     }
 
-    /// The window that ends so many nanoseconds after the clock's start, of a counter made at `made`.
+    /// The window that ends so many nanoseconds after the clock's start, of a counter made at
+    /// `made`.
     fn window(after: Nanos, made: Nanos) -> Window<Second> {
         Window::ending(START + after, Tick::at(START + after), START + made)
     }

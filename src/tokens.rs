@@ -373,7 +373,8 @@ mod loom {
             assert_eq!(tokens.counters.active(|_| {}, |_| {}), 0);
             active
         });
-        // Two, if both issues are seen and neither retirement: each came after the reader had passed.
+        // Two, if both issues are seen and neither retirement: each came after the reader had
+        // passed.
         assert_eq!(active, [0, 1, 2].into());
     }
 

@@ -32,8 +32,8 @@ impl<const N: usize> Escapes<N> {
     }
 }
 
-/// The highest bits of a word's bytes that are below `least`, or of none if there is none. (Anderson,
-/// Bit Twiddling Hacks, "Determine if a word has a byte less than n".)
+/// The highest bits of a word's bytes that are below `least`, or of none if there is none.
+/// (Anderson, Bit Twiddling Hacks, "Determine if a word has a byte less than n".)
 #[inline]
 fn below(word: u64, least: u8) -> u64 {
     word.wrapping_sub(u64::from(least) * ONES) & !word & HIGHS

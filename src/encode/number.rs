@@ -30,7 +30,8 @@ impl Number for f64 {
     }
 }
 
-/// The same, as JSON writes it: a whole number keeps its `.0`, and so stays a float to those who read it.
+/// The same, as JSON writes it: a whole number keeps its `.0`, and so stays a float to those who
+/// read it.
 pub(super) struct Float(pub(super) f64);
 
 impl Number for Float {

@@ -21,7 +21,8 @@
 //! # Progress
 //!
 //! Finding a name that is there is wait-free. A name's first appearance takes a lock, for as long
-//! as it takes to copy it; there can be no more of those than there are places.
+//! as it takes to copy it, and so do those who come with it at the same moment. Once every place is
+//! taken, nobody takes the lock.
 
 use std::sync::{OnceLock, PoisonError};
 
@@ -265,15 +266,16 @@ impl Tag {
 
     /// A hash of a long name by its ends, under a first byte that no `str` begins with.
     ///
-    /// Up to 64 bytes the ends are all of it. Longer names that differ in between have the same tag,
-    /// and are told apart by the comparison that long names need in any case.
+    /// Up to 64 bytes the ends are all of it. Longer names that differ in between have the same
+    /// tag, and are told apart by the comparison that long names need in any case.
     #[inline]
     fn hashed<const N: usize>(length: usize, first: &[u8; N], last: &[u8; N]) -> Self {
         let mut hash = length as u64;
         // One end after the other: loops of a fixed length, which the compiler unrolls.
         for end in [first, last] {
             for word in end.as_chunks().0 {
-                // Turned by an amount that is no whole byte, so that equal letters do not cancel out.
+                // Turned by an amount that is no whole byte, so that equal letters do not cancel
+                // out.
                 hash = hash.rotate_left(21) ^ u64::from_le_bytes(*word);
             }
         }

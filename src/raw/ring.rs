@@ -1,8 +1,8 @@
 //! A slot for each of the last 64 ticks, counted in by one thread and read by any.
 //!
-//! A ring remembers the newest tick that was counted in it, and sets it when a slot turns over: once
-//! a tick, not once a count. A reader passes over a ring whose owner has been silent for a window's
-//! length, for one load.
+//! A ring remembers the newest tick that was counted in it, and sets it when a slot turns over:
+//! once a tick, not once a count. A reader passes over a ring whose owner has been silent for a
+//! window's length, for one load.
 //!
 //! # Orderings
 //!

@@ -40,8 +40,9 @@ impl ServerBuilder {
     }
 
     /// How long a client may take to send a request's headers: 5 seconds unless said otherwise,
-    /// from the connection's start or from the first byte of a later request. A connection that
-    /// has not sent them by then is closed.
+    /// from the connection's start or from the first byte of a later request. A connection that has
+    /// not sent them by then is closed. (What comes along with the request before counts as idle
+    /// until more of it comes.)
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout;
         self
@@ -75,24 +76,27 @@ impl ServerBuilder {
     }
 
     /// How many bytes a request's line and headers may have: 16 KiB unless said otherwise, and at
-    /// least 8 KiB. More are answered with 431, or with 414 where it is the line.
+    /// least 8 KiB. More are answered with 431; with 414 where there is room for a target of more
+    /// than 64 KiB, and it is longer than that.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.limits.header_bytes = bytes;
         self
     }
 
-    /// How old the numbers of a page may be: 100 milliseconds unless said otherwise. Who asks within
-    /// that time of another is answered from the same snapshot, in whatever format. With zero, every
-    /// request is answered from a snapshot that was begun after it came; those that come while one is
-    /// taken share the next.
+    /// How old the numbers of a page may be: 100 milliseconds unless said otherwise. Who asks
+    /// within that time of another is answered from the same snapshot, in whatever format, unless
+    /// something is missing in that and there is time for more. With zero, every request is
+    /// answered from a snapshot that was begun after it came, unless its time is up before; those
+    /// that come while one is taken share the next.
     pub fn freshness(mut self, freshness: Duration) -> Self {
         self.limits.freshness = freshness;
         self
     }
 
-    /// How long a page waits for the sources and the rules: 5 seconds unless said otherwise, here or, with up to
-    /// 30 seconds, by the request's header `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth.
-    /// Past that, the page comes with what there is, and says which source or rule is missing.
+    /// How long a page waits for the sources and the rules: 5 seconds unless said otherwise, here
+    /// or, with up to 30 seconds, by the request's header `X-Prometheus-Scrape-Timeout-Seconds`,
+    /// less a tenth. Past that, the page comes with what there is, and says which source or rule is
+    /// missing.
     pub fn source_timeout(mut self, timeout: Duration) -> Self {
         self.limits.source_timeout = timeout;
         self

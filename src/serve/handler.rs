@@ -28,9 +28,13 @@ use crate::serve::taken::Form;
 /// looks at no path: mount it at any.
 ///
 /// Each GET is answered from a snapshot that was begun after it came; requests that come while one
-/// is taken share the next. The sources and the rules are asked on threads of the crate's own, and have as long as
-/// the header `X-Prometheus-Scrape-Timeout-Seconds` says, less a tenth, or else 5 seconds. Past
-/// that, the page comes with what there is and says what is missing.
+/// is taken share the next. The sources and the rules are asked on threads of the crate's own, and
+/// have as long as the header `X-Prometheus-Scrape-Timeout-Seconds` says, less a tenth, or else 5
+/// seconds. Past that, the page comes with what there is, even if that was asked for a little
+/// before the request came, and says what is missing.
+///
+/// Make one of each page and clone it: clones share those threads, and two that were made apart
+/// each have their own. (A [`Server`](crate::Server) makes both pages with the same.)
 ///
 /// The answer to HEAD takes no snapshot, so it has no `Content-Length`; a framework that puts one
 /// on whatever body it gets, as axum does, says 0 there.
@@ -59,7 +63,8 @@ impl Aggregator {
         Handler::new(self, Format::Json)
     }
 
-    /// The text page as a service: Prometheus 0.0.4, or OpenMetrics 1.0.0 for who prefers it. Its usual place is `/parsec/telemetry/metrics`.
+    /// The text page as a service: Prometheus 0.0.4, or OpenMetrics 1.0.0 for who prefers it. Its
+    /// usual place is `/parsec/telemetry/metrics`.
     #[must_use]
     pub fn prometheus_handler(&self) -> Handler {
         Handler::new(self, Format::Prometheus)

@@ -57,8 +57,8 @@ fn openmetrics_type(escaping: &str) -> &'static str {
     }
 }
 
-/// Whether the client reads gzip, and would not rather have it plain. (Who does not speak of the plain
-/// page would take it, too, and is taken to like it less: RFC 9110, 12.5.3.)
+/// Whether the client reads gzip, and would not rather have it plain. (Who does not speak of the
+/// plain page would take it, too, and is taken to like it less: RFC 9110, 12.5.3.)
 pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     for element in elements(headers, &ACCEPT_ENCODING) {

@@ -1,7 +1,7 @@
 //! The process as the system sees it, under the names that the conventions have for it.
 //!
-//! On Linux, from `/proc`; elsewhere there is nothing. What cannot be read, as when no descriptor is
-//! left to read it with, is left out.
+//! On Linux, from `/proc`; elsewhere there is nothing. What cannot be read, as when no descriptor
+//! is left to read it with, is left out.
 
 use std::borrow::Cow;
 use std::fs::{self, File};

@@ -90,8 +90,8 @@ impl Round {
         round
     }
 
-    /// What there is by now, as a round of its own that waits for no source, and marks the rules that
-    /// it evaluates apart.
+    /// What there is by now, as a round of its own that waits for no source, and marks the rules
+    /// that it evaluates apart.
     pub(super) fn so_far(&self, engaged: Engaged) -> Self {
         let state = self.state();
         let said = state.said.clone();

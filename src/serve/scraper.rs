@@ -38,8 +38,8 @@ impl Terms {
         came <= begun || came.duration_since(begun) <= self.freshness
     }
 
-    /// Whether who came then can have this snapshot. One that has something missing is for those who
-    /// have no more time than it was given.
+    /// Whether who came then can have this snapshot. One that has something missing is for those
+    /// who have no more time than it was given.
     fn are_met(&self, came: Instant, taken: &Taken) -> bool {
         let Taken { begun, until, .. } = *taken;
         let is_as_whole_as_can_be = taken.missing.is_empty()
@@ -217,8 +217,8 @@ struct Rounds {
     orders: Receiver<Order>,
     waiting: Vec<Order>,
     engaged: Engaged,
-    /// The rules that were to be evaluated for somebody in haste. They are marked apart: whoever has
-    /// time is not to find a rule engaged that has only just been asked by another.
+    /// The rules that were to be evaluated for somebody in haste. They are marked apart: whoever
+    /// has time is not to find a rule engaged that has only just been asked by another.
     engaged_in_haste: Engaged,
     /// Who asks, unless it was left with somebody who did not answer.
     asker: Option<Asker>,

@@ -42,8 +42,11 @@ const PAGES: [(&str, &str); 5] = [
 ///
 /// # Errors
 ///
-/// None of a connection's: those end that connection. It fails only if the listener itself is
-/// unusable.
+/// Those of [`Server::serve`].
+///
+/// # Panics
+///
+/// Likewise.
 ///
 /// ```no_run
 /// use parsec_telemetry::{Aggregator, EnvelopeCounters};
@@ -131,7 +134,8 @@ impl Server {
     /// From now on `/readyz` is answered with 503, so that no new work is sent here.
     ///
     /// [`serve`](Self::serve) begins its end with this. It is here for who serves the pages by
-    /// [`handle`](Self::handle) in a loop of their own.
+    /// [`handle`](Self::handle) in a loop of their own. There is no way back: to begin again, build
+    /// another server.
     pub fn begin_draining(&self) {
         // Relaxed: nothing else is read because of it.
         self.state.draining.store(true, Relaxed);
@@ -184,14 +188,18 @@ impl Server {
     /// It outlives connections that are aborted, and waits where the system has no descriptor left.
     /// To end it before the drain is over, drop this future, and all that is open is dropped.
     ///
-    /// Who is not accepted yet waits in the listener's queue. `TcpListener::bind` asks the system for
-    /// one of 128; beyond that a caller tries again after a second. A listener of
+    /// Who is not accepted yet waits in the listener's queue. `TcpListener::bind` asks the system
+    /// for one of 128; beyond that a caller tries again after a second. A listener of
     /// `TcpSocket::listen` has one as long as it asks for.
     ///
     /// # Errors
     ///
     /// None of a connection's: those end that connection. It fails only if the listener itself is
     /// unusable.
+    ///
+    /// # Panics
+    ///
+    /// On a runtime of tokio's that was built without its timers: it wants `enable_all`.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future) -> io::Result<()> {
         accept::serve(&self, &listener, shutdown).await
     }
