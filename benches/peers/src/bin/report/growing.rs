@@ -248,7 +248,7 @@ pub(crate) fn rendering(samples: &Samples, memory: &Samples) -> Chapter {
                         / time(&format!("{format}, copied"), 1_000)
                 )
             ),
-            in_the_way: "The page is made of another, in memory that is asked for anew each time.",
+            in_the_way: "The caches hold less of a longer page.",
         });
     }
 

@@ -35,7 +35,7 @@ struct Row {
 }
 
 const FRESH: &str = "A fresh snapshot for each request: maps of aspects, patterns and alerts that it owns, and the numbers \
-                     written out, are about as much again as all of hyper; two threads handing over (so that a source or a \
+                     written out, are twice what all of hyper is; two threads handing over (so that a source or a \
                      rule that is stuck holds up nobody else) and the memory that they pass are the rest.";
 const SHARED: &str = "Snapshots are shared here, but for ten a second.";
 
