@@ -5,6 +5,7 @@
 #![cfg(feature = "serve")]
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_thousand_at_once_cost_about_one_snapshot() {
-    let asked = Asked::taking(Duration::from_millis(30));
+    let asked = Asked::taking(Duration::from_millis(10));
     // Strict, so that none is answered from an old one.
     for freshness in [Duration::ZERO, Duration::from_millis(100)] {
         let server = Server::builder(Aggregator::new().source(asked.clone()))
@@ -315,6 +316,32 @@ fn a_page_that_was_cut_short_is_not_handed_on_to_who_has_time() {
         assert_eq!(missing(&server.handle(&timeout_of(seconds))), Value::Null);
     }
     assert_eq!(gate.times(), asked);
+}
+
+/// A source that is being asked for somebody in haste is not stuck.
+#[test]
+fn who_is_in_haste_takes_nothing_from_the_others() {
+    let rule = AlertRule::new("fires", Severity::Info, |_| true);
+    let aggregator = Aggregator::new().source(Asked::taking(Duration::from_millis(10)));
+    let server = Server::builder(aggregator.with_alerts(vec![rule]).expect("a good rule"))
+        .freshness(Duration::ZERO)
+        .build();
+    thread::scope(|scope| {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let server = &server;
+        scope.spawn(move || {
+            while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                let _ = server.handle(&timeout_of("0.001"));
+            }
+        });
+        for _ in 0..20 {
+            let page = server.handle(&get(JSON));
+            assert_eq!(missing(&page), Value::Null);
+            assert_eq!(snapshot(&page).alerts.len(), 1);
+        }
+        // It is dropped, too, where a page is not whole.
+        drop(stop);
+    });
 }
 
 // Rules that are stuck

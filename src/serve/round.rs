@@ -4,10 +4,11 @@
 //! threads of our own, which hold up neither a runtime nor its end. One is enough for as long as
 //! all of them answer: it asks them in turn. Where it gets stuck, another takes over the rest; what
 //! has a call that has not returned is not asked again before it has. So there are at most as many
-//! threads as there are sources and rules, the rules counted twice, and one.
+//! threads as there are sources and rules, and one.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,15 +23,47 @@ use crate::snapshot::Snapshot;
 /// sources.
 const RULES_LEAST: Duration = Duration::from_millis(50);
 
+/// Who has not answered for so long may be stuck: another thread goes on with the rest.
+pub(super) const STALL: Duration = Duration::from_millis(20);
+
+/// Who has a call that has not returned for so long is stuck: no other round waits for that.
+const STUCK: Duration = Duration::from_millis(250);
+
 /// Which sources, and behind them which rules, have a call that has not returned, of this round or
 /// of one before.
 #[derive(Clone)]
-pub(super) struct Engaged(Arc<[AtomicBool]>);
+pub(super) struct Engaged {
+    /// Since when, in nanoseconds from `zero`; 0 for those that have none.
+    since: Arc<[AtomicU64]>,
+    zero: Instant,
+}
 
 impl Engaged {
     pub(super) fn none_of(aggregator: &Aggregator) -> Self {
         let places = aggregator.source_types().len() + aggregator.rules().len();
-        Self((0..places).map(|_| AtomicBool::new(false)).collect())
+        Self {
+            since: (0..places).map(|_| AtomicU64::new(0)).collect(),
+            zero: Instant::now(),
+        }
+    }
+
+    /// Begins a call; `Err` where there is one already, with how long it has been so.
+    fn begin(&self, place: usize) -> Result<(), Duration> {
+        let now = u64::try_from(self.zero.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Acquire: pairs with the release in `end`, so that the calls of one place follow each other.
+        let begun = self.since[place].compare_exchange(0, now.max(1), Acquire, Relaxed);
+        begun.map_or_else(
+            |since| Err(Duration::from_nanos(now.saturating_sub(since))),
+            |_| Ok(()),
+        )
+    }
+
+    fn end(&self, place: usize) {
+        self.since[place].store(0, Release);
+    }
+
+    fn places(&self) -> usize {
+        self.since.len()
     }
 }
 
@@ -48,8 +81,8 @@ struct State {
     reports: Vec<Option<Report>>,
     /// What the sources have said: there once none is waited for any more.
     said: Option<Said>,
-    /// The next place to be asked.
-    next: usize,
+    /// The places that are to be asked: the sources', and then the rules'.
+    open: Vec<usize>,
     /// How many have answered, or are not asked in this round.
     settled: usize,
 }
@@ -74,7 +107,7 @@ impl Round {
         let state = State {
             reports: vec![None; sources],
             said: None,
-            next: 0,
+            open: (0..sources).rev().collect(),
             settled: 0,
         };
         let round = Self {
@@ -90,22 +123,21 @@ impl Round {
         round
     }
 
-    /// What there is by now, as a round of its own that waits for no source, and marks the rules
-    /// that it evaluates apart.
-    pub(super) fn so_far(&self, engaged: Engaged) -> Self {
+    /// What there is by now, as a round of its own that waits for no source.
+    pub(super) fn so_far(&self) -> Self {
         let state = self.state();
         let said = state.said.clone();
         // Rules that are being evaluated are not evaluated twice.
-        let next = said.as_ref().map_or(0, |_| self.engaged.0.len());
+        let settled = said.as_ref().map_or(0, |_| self.engaged.places());
         let state = State {
             reports: state.reports.clone(),
             said,
-            next,
-            settled: next,
+            open: Vec::new(),
+            settled,
         };
         let round = Self {
             aggregator: Arc::clone(&self.aggregator),
-            engaged,
+            engaged: self.engaged.clone(),
             sources: self.sources,
             state: Mutex::new(state),
             settled: Condvar::new(),
@@ -121,7 +153,8 @@ impl Round {
                 Question::Source(place) => {
                     let report = self.aggregator.ask(place);
                     let mut state = self.answered(place);
-                    if state.settled < self.sources {
+                    // Unless nobody waits for it any more.
+                    if state.said.is_none() {
                         state.reports[place] = Some(report);
                         self.settle(&mut state);
                     }
@@ -140,35 +173,36 @@ impl Round {
         }
     }
 
+    /// The next that is to be asked and can be.
+    ///
+    /// Who has a call of an earlier round, which was ended by somebody in haste, may be about to answer
+    /// that, and is left for later; unless it has been so for so long that it is stuck.
     fn next(&self) -> Option<Question> {
         let mut state = self.state();
-        while self.has_next(&state) {
-            let place = state.next;
-            state.next += 1;
-            if self.engaged.0[place].swap(true, AcqRel) {
-                self.settle(&mut state);
-                continue;
+        let mut later = Vec::new();
+        let mut found = None;
+        while let Some(place) = state.open.pop() {
+            match self.engaged.begin(place) {
+                Ok(()) => {
+                    found = Some(match &state.said {
+                        Some(said) => {
+                            Question::Rule(place - self.sources, Arc::clone(&said.snapshot))
+                        }
+                        None => Question::Source(place),
+                    });
+                    break;
+                }
+                Err(time) if time < STUCK => later.push(place),
+                Err(_) => self.settle(&mut state),
             }
-            return Some(match &state.said {
-                Some(said) => Question::Rule(place - self.sources, Arc::clone(&said.snapshot)),
-                None => Question::Source(place),
-            });
         }
-        None
-    }
-
-    /// The rules come behind the last source's answer.
-    fn has_next(&self, state: &State) -> bool {
-        let end = match state.said {
-            Some(_) => self.engaged.0.len(),
-            None => self.sources,
-        };
-        state.next < end
+        // Behind all others.
+        state.open.splice(0..0, later);
+        found
     }
 
     fn answered(&self, place: usize) -> MutexGuard<'_, State> {
-        // Pairs with the acquisition in `next`: the calls of one place follow each other.
-        self.engaged.0[place].store(false, Release);
+        self.engaged.end(place);
         self.state()
     }
 
@@ -177,7 +211,7 @@ impl Round {
         if state.settled == self.sources {
             self.have_said(state);
         }
-        if state.settled == self.engaged.0.len() {
+        if state.settled == self.engaged.places() {
             self.settled.notify_all();
         }
     }
@@ -195,7 +229,8 @@ impl Round {
             missing,
             fires: vec![None; self.aggregator.rules().len()],
         });
-        (state.next, state.settled) = (self.sources, self.sources);
+        state.open = (self.sources..self.engaged.places()).rev().collect();
+        state.settled = self.sources;
     }
 
     /// Waits until all have answered or are known not to: `Err` with how many have, if time runs
@@ -203,7 +238,7 @@ impl Round {
     pub(super) fn wait(&self, until: Instant) -> Result<(), usize> {
         let mut state = self.state();
         loop {
-            if state.settled == self.engaged.0.len() {
+            if state.settled == self.engaged.places() {
                 return Ok(());
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -217,7 +252,7 @@ impl Round {
 
     /// Whether there is somebody whom nobody has begun to ask.
     pub(super) fn has_more(&self) -> bool {
-        self.has_next(&self.state())
+        !self.state().open.is_empty()
     }
 
     /// Waits for no source any more, and says until when the rules may still be waited for.
@@ -233,7 +268,7 @@ impl Round {
     /// What there is at the end, once no source is waited for. Nobody is asked any more.
     pub(super) fn end(&self, begun: Instant, until: Instant) -> Taken {
         let mut state = self.state();
-        state.next = self.engaged.0.len();
+        state.open.clear();
         let said = state.said.take().expect("what the sources have said");
         drop(state);
         let Said {

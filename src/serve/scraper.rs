@@ -17,12 +17,9 @@ use tokio::sync::oneshot;
 use crate::aggregator::Aggregator;
 use crate::caught::caught;
 use crate::serve::reply::{self, Reply};
-use crate::serve::round::{Asker, Engaged, Round};
+use crate::serve::round::{Asker, Engaged, Round, STALL};
 use crate::serve::stats::Stats;
 use crate::serve::taken::{Missing, Taken};
-
-/// Who has not answered for so long may be stuck: another thread goes on with the rest.
-const STALL: Duration = Duration::from_millis(20);
 
 /// How a request wants its snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +172,6 @@ impl Scraper {
         let (sender, orders) = channel();
         let rounds = Rounds {
             engaged: Engaged::none_of(&self.aggregator),
-            engaged_in_haste: Engaged::none_of(&self.aggregator),
             aggregator: Arc::clone(&self.aggregator),
             stats: Arc::clone(&self.stats),
             latest: self.latest.clone(),
@@ -217,9 +213,6 @@ struct Rounds {
     orders: Receiver<Order>,
     waiting: Vec<Order>,
     engaged: Engaged,
-    /// The rules that were to be evaluated for somebody in haste. They are marked apart: whoever
-    /// has time is not to find a rule engaged that has only just been asked by another.
-    engaged_in_haste: Engaged,
     /// Who asks, unless it was left with somebody who did not answer.
     asker: Option<Asker>,
 }
@@ -296,8 +289,7 @@ impl Rounds {
                 return false;
             }
             if self.waiting.iter().any(|order| order.deadline() <= now) {
-                let round = round.so_far(self.engaged_in_haste.clone());
-                let taken = cut_short(&Arc::new(round), begun, now);
+                let taken = cut_short(&Arc::new(round.so_far()), begun, now);
                 self.answer(&taken, |order| order.deadline() <= now);
             }
         }
