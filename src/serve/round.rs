@@ -153,9 +153,9 @@ impl Round {
                 Question::Source(place) => {
                     let report = self.aggregator.ask(place);
                     let mut state = self.answered(place);
-                    // Unless nobody waits for it any more.
-                    if state.said.is_none() {
-                        state.reports[place] = Some(report);
+                    // Once nobody waits for a source any more, there are none to be filled in.
+                    if let Some(answer) = state.reports.get_mut(place) {
+                        *answer = Some(report);
                         self.settle(&mut state);
                     }
                 }
