@@ -253,7 +253,8 @@ impl Rounds {
         } else {
             // It is stuck, or as good as: it ends when its call returns.
             self.asker = None;
-            cut_short(&round, begun, end)
+            // Where all who waited have gone, nobody is to think that there was time until the end.
+            cut_short(&round, begun, end.min(Instant::now()))
         };
         let missing = taken.missing.sources.len();
         self.stats.took_snapshot(begun.elapsed(), missing);
