@@ -41,7 +41,7 @@ impl Terms {
         let Taken { begun, until, .. } = *taken;
         let is_as_whole_as_can_be = taken.missing.is_empty()
             || self.deadline(came) <= until
-            || self.timeout <= until.saturating_duration_since(begun);
+            || self.timeout <= until.saturating_duration_since(begun) + STALL;
         is_as_whole_as_can_be && self.may_be_of(came, begun)
     }
 
@@ -248,19 +248,31 @@ impl Rounds {
         if let Some(asker) = &self.asker {
             asker.begin(&round);
         }
-        let taken = if self.wait(&round, begun, end) {
-            round.end(begun, end)
+        let in_time = self.wait(&round, begun, end);
+        // Where all who waited have gone, nobody is to think that there was time until the end.
+        let until = if in_time {
+            end
         } else {
+            end.min(Instant::now())
+        };
+        if !in_time {
             // It is stuck, or as good as: it ends when its call returns.
             self.asker = None;
-            // Where all who waited have gone, nobody is to think that there was time until the end.
-            cut_short(&round, begun, end.min(Instant::now()))
+        }
+        let taken = if in_time {
+            round.end(begun, until)
+        } else {
+            cut_short(&round, begun, until)
         };
         let missing = taken.missing.sources.len();
         self.stats.took_snapshot(begun.elapsed(), missing);
         let taken = self.latest.set(taken);
         self.waiting.extend(self.orders.try_iter());
-        self.answer(&taken, |order| order.is_satisfied_by(&taken));
+        // Who waited until the end has what there is: the next round would have less time for them.
+        let was_given_up = until < end;
+        self.answer(&taken, |order| {
+            order.is_satisfied_by(&taken) || !was_given_up && order.may_be_of(begun)
+        });
     }
 
     /// Waits until all have answered, or nobody waits for it any more; whether all have.
