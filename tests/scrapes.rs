@@ -318,6 +318,27 @@ fn a_page_that_was_cut_short_is_not_handed_on_to_who_has_time() {
     assert_eq!(gate.times(), asked);
 }
 
+/// Nor one that was given up because nobody waited for it any more, whatever time there was.
+#[test]
+fn a_page_whose_clients_went_away_is_not_handed_on() {
+    let gate = Gate::default();
+    let server = Server::builder(Aggregator::new().source(gate.clone()))
+        .freshness(Duration::from_secs(600))
+        .build();
+    let gone = server.respond(&get(JSON));
+    gate.wait_for_one();
+    drop(gone);
+    // Whether it joins that round or has one of its own: both are over once it has its page.
+    let page = server.handle(&timeout_of("0.05"));
+    assert_eq!(missing(&page)[0]["source"], 0);
+    gate.open();
+    let page = poll("the source", || {
+        let page = server.handle(&get(JSON));
+        missing(&page).is_null().then_some(page)
+    });
+    assert_eq!(snapshot(&page).presence.total_users, 1);
+}
+
 /// A source that is being asked for somebody in haste is not stuck.
 #[test]
 fn who_is_in_haste_takes_nothing_from_the_others() {

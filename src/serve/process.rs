@@ -132,7 +132,7 @@ fn boot_time() -> Option<u64> {
 /// The first word behind a line's name, where it is a number.
 fn number_behind(text: &str, name: &str) -> Option<u64> {
     let mut found = text.match_indices(name);
-    let (at, _) = found.find(|&(at, _)| text[..at].is_empty() || text[..at].ends_with('\n'))?;
+    let (at, _) = found.find(|&(at, _)| at == 0 || text[..at].ends_with('\n'))?;
     text[at + name.len()..]
         .split_whitespace()
         .next()?

@@ -266,7 +266,7 @@ impl Round {
     }
 
     /// What there is at the end, once no source is waited for. Nobody is asked any more.
-    pub(super) fn end(&self, begun: Instant, until: Instant) -> Taken {
+    pub(super) fn end(&self, begun: Instant, given: Duration) -> Taken {
         let mut state = self.state();
         state.open.clear();
         let said = state.said.take().expect("what the sources have said");
@@ -283,7 +283,7 @@ impl Round {
         // One that is stuck still looks at it.
         let mut snapshot = Arc::unwrap_or_clone(snapshot);
         snapshot.alerts = self.aggregator.alerts(snapshot.at, those(Some(true)));
-        Taken::new(begun, until, snapshot, Missing { sources, rules })
+        Taken::new(begun, given, snapshot, Missing { sources, rules })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -36,13 +36,13 @@ impl Terms {
     }
 
     /// Whether who came then can have this snapshot. One that has something missing is for those
-    /// who have no more time than it was given.
+    /// whose own could be given no more time, or hardly more.
     fn are_met(&self, came: Instant, taken: &Taken) -> bool {
-        let Taken { begun, until, .. } = *taken;
-        let is_as_whole_as_can_be = taken.missing.is_empty()
-            || self.deadline(came) <= until
-            || self.timeout <= until.saturating_duration_since(begun) + STALL;
-        is_as_whole_as_can_be && self.may_be_of(came, begun)
+        let left = self
+            .deadline(came)
+            .saturating_duration_since(Instant::now());
+        let would_gain_nothing = taken.missing.is_empty() || left <= taken.given + STALL;
+        would_gain_nothing && self.may_be_of(came, taken.begun)
     }
 
     /// (Not every duration can be added to a time.)
@@ -147,7 +147,7 @@ impl Scraper {
             // No thread is to be had. Then this one takes the snapshot, as any program would.
             let snapshot = self.aggregator.snapshot();
             self.stats.took_snapshot(came.elapsed(), 0);
-            let taken = Taken::new(came, came, snapshot, Missing::default());
+            let taken = Taken::new(came, Duration::ZERO, snapshot, Missing::default());
             let taken = self.latest.set(taken);
             return Answer::now((order.make)(&taken));
         }
@@ -189,7 +189,8 @@ impl Scraper {
 
 /// What there is when time is up: without the sources that have not answered, and with the rules,
 /// which had to wait for them.
-fn cut_short(round: &Arc<Round>, begun: Instant, end: Instant) -> Taken {
+fn cut_short(round: &Arc<Round>, begun: Instant) -> Taken {
+    let given = begun.elapsed();
     let until = round.give_up_sources();
     // Where a rule gets stuck, somebody else takes over those behind it.
     while round.has_more()
@@ -202,7 +203,7 @@ fn cut_short(round: &Arc<Round>, begun: Instant, end: Instant) -> Taken {
     }
     // Who is late is missing.
     let _ = round.wait(until);
-    round.end(begun, end)
+    round.end(begun, given)
 }
 
 /// The thread that takes the snapshots: it ends when its [`Scraper`] does.
@@ -248,31 +249,18 @@ impl Rounds {
         if let Some(asker) = &self.asker {
             asker.begin(&round);
         }
-        let in_time = self.wait(&round, begun, end);
-        // Where all who waited have gone, nobody is to think that there was time until the end.
-        let until = if in_time {
-            end
+        let taken = if self.wait(&round, begun, end) {
+            round.end(begun, end.saturating_duration_since(begun))
         } else {
-            end.min(Instant::now())
-        };
-        if !in_time {
             // It is stuck, or as good as: it ends when its call returns.
             self.asker = None;
-        }
-        let taken = if in_time {
-            round.end(begun, until)
-        } else {
-            cut_short(&round, begun, until)
+            cut_short(&round, begun)
         };
         let missing = taken.missing.sources.len();
         self.stats.took_snapshot(begun.elapsed(), missing);
         let taken = self.latest.set(taken);
         self.waiting.extend(self.orders.try_iter());
-        // Who waited until the end has what there is: the next round would have less time for them.
-        let was_given_up = until < end;
-        self.answer(&taken, |order| {
-            order.is_satisfied_by(&taken) || !was_given_up && order.may_be_of(begun)
-        });
+        self.answer(&taken, |order| order.is_satisfied_by(&taken));
     }
 
     /// Waits until all have answered, or nobody waits for it any more; whether all have.
@@ -302,7 +290,7 @@ impl Rounds {
                 return false;
             }
             if self.waiting.iter().any(|order| order.deadline() <= now) {
-                let taken = cut_short(&Arc::new(round.so_far()), begun, now);
+                let taken = cut_short(&Arc::new(round.so_far()), begun);
                 self.answer(&taken, |order| order.deadline() <= now);
             }
         }

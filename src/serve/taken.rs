@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -52,8 +52,8 @@ const WORTH_PACKING: usize = 1024;
 pub(super) struct Taken {
     /// When its sources began to be asked.
     pub(super) begun: Instant,
-    /// Until when they, and the rules, were given time.
-    pub(super) until: Instant,
+    /// How long they, and the rules, could have taken.
+    pub(super) given: Duration,
     snapshot: Snapshot,
     pub(super) missing: Missing,
     /// At most one for each format, plain and packed.
@@ -63,13 +63,13 @@ pub(super) struct Taken {
 impl Taken {
     pub(super) fn new(
         begun: Instant,
-        until: Instant,
+        given: Duration,
         snapshot: Snapshot,
         missing: Missing,
     ) -> Self {
         Self {
             begun,
-            until,
+            given,
             snapshot,
             missing,
             pages: Mutex::default(),
