@@ -6,13 +6,14 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::Barrier;
 use std::thread;
 
 use parsec_telemetry::{
     Aggregator, AlertRule, Aspect, CacheStats, EnvelopeCounters, Format, ManualClock, Severity,
     Source, TokenCounters,
 };
+
+mod slab;
 
 const ASPECTS: [&str; 8] = [
     "data",
@@ -116,21 +117,9 @@ fn run(operation: &str, times: u32) -> bool {
 
 /// Counts by a thread that came when every shard in the slab had its own.
 fn beyond_the_slab(data: &Aspect, times: u32) {
-    // Twice as many as there are cores have one there, and sixteen at the least.
-    let slab = thread::available_parallelism().map_or(1, usize::from) * 2;
-    let slab = slab.next_power_of_two().max(16);
-    let (counted, done) = (Barrier::new(slab + 1), Barrier::new(slab + 1));
-    thread::scope(|scope| {
-        for _ in 0..slab {
-            scope.spawn(|| {
-                data.observe();
-                counted.wait();
-                done.wait();
-            });
-        }
-        counted.wait();
-        let late = scope.spawn(|| (0..times).for_each(|_| data.observe()));
-        late.join().expect("no panic");
-        done.wait();
-    });
+    let late = || (0..times).for_each(|_| data.observe());
+    slab::while_full(
+        || data.observe(),
+        || thread::scope(|scope| scope.spawn(late).join().expect("no panic")),
+    );
 }

@@ -23,6 +23,8 @@ use crossbeam_utils::CachePadded;
 use parsec_telemetry::EnvelopeCounters;
 use rustix::time::{ClockId, clock_gettime};
 
+mod slab;
+
 const THREADS: [usize; 3] = [1, 2, 8];
 
 fn observe(criterion: &mut Criterion) {
@@ -77,24 +79,14 @@ fn handle(group: &mut Group<'_>, threads: usize) {
 fn beyond_the_slab(group: &mut Group<'_>) {
     let envelopes = EnvelopeCounters::new();
     let data = envelopes.aspect("data");
-    // Twice as many as there are cores have a shard in it, and sixteen at the least.
-    let slab = thread::available_parallelism().map_or(1, usize::from) * 2;
-    let slab = slab.next_power_of_two().max(16);
-    let (all_counted, done) = (Barrier::new(slab + 1), Barrier::new(slab + 1));
-    thread::scope(|scope| {
-        for _ in 0..slab {
-            scope.spawn(|| {
-                data.observe();
-                all_counted.wait();
-                done.wait();
+    slab::while_full(
+        || data.observe(),
+        || {
+            bench(group, "by handle, beyond the slab", 1, || {
+                |count| (0..count).for_each(|_| data.observe())
             });
-        }
-        all_counted.wait();
-        bench(group, "by handle, beyond the slab", 1, || {
-            |count| (0..count).for_each(|_| data.observe())
-        });
-        done.wait();
-    });
+        },
+    );
 }
 
 fn by_name(group: &mut Group<'_>, threads: usize) {

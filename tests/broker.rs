@@ -750,13 +750,7 @@ async fn sigterm_ends_event_streams_and_then_the_process() {
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_broker() {
     let mut broker = Broker::start(&["--quiet"]);
-    let mut endless = TcpStream::connect(broker.address)
-        .await
-        .expect("a connection");
-    let head =
-        b"POST /channels/public:x/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel";
-    endless.write_all(head).await.expect("half a request");
-    let _ = broker.page().await;
+    let _endless = broker.endless_request().await;
     let stopped = Instant::now();
     broker.signal("-INT");
     assert_eq!(broker.wait().code(), Some(0));
@@ -774,13 +768,7 @@ async fn a_request_that_never_ends_does_not_keep_the_broker() {
 async fn a_second_signal_cuts_the_drain_short() {
     for signals in [["-INT", "-INT"], ["-TERM", "-INT"], ["-INT", "-TERM"]] {
         let mut broker = Broker::start(&["--quiet"]);
-        let mut endless = TcpStream::connect(broker.address)
-            .await
-            .expect("a connection");
-        let head =
-            b"POST /channels/public:x/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel";
-        endless.write_all(head).await.expect("half a request");
-        let _ = broker.page().await;
+        let _endless = broker.endless_request().await;
         let [first, second] = signals;
         broker.signal(first);
         let mut lines = Vec::new();
@@ -1005,6 +993,18 @@ impl Broker {
             text: String::new(),
             comments: Vec::new(),
         }
+    }
+
+    /// A request of which the rest never comes, and that the broker has begun to read.
+    async fn endless_request(&self) -> TcpStream {
+        let mut endless = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        let head =
+            b"POST /channels/public:x/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel";
+        endless.write_all(head).await.expect("half a request");
+        let _ = self.page().await;
+        endless
     }
 
     async fn page(&self) -> Snapshot {

@@ -42,6 +42,42 @@ impl Figures {
     }
 }
 
+/// What a page costs to serve, by server.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Serving {
+    pub rounds: usize,
+    pub connections: usize,
+    pub requests: usize,
+    /// The requests of which the instructions are counted.
+    pub counted: usize,
+    pub rows: Vec<Request>,
+}
+
+/// What a request for a page costs one server.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    pub server: String,
+    pub page: String,
+    /// With which the others that show the page are compared.
+    pub bare: bool,
+    pub body_bytes: usize,
+    pub requests_per_second: Vec<f64>,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub user_us: f64,
+    pub system_us: f64,
+    /// None without valgrind.
+    pub instructions: Option<f64>,
+}
+
+impl Request {
+    /// NaN where they were not counted.
+    #[must_use]
+    pub fn counted(&self) -> f64 {
+        self.instructions.unwrap_or(f64::NAN)
+    }
+}
+
 /// The middle one.
 #[must_use]
 pub fn median(mut samples: Vec<f64>) -> f64 {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde::Deserialize;
+use parsec_telemetry_peers::figures::{Request, Serving as Figures};
 
 use crate::budgets::{Bound, Budget};
 use crate::chapter::Chapter;
@@ -11,28 +11,7 @@ use crate::chart::{Chart, Scale, amount};
 use crate::samples::read_json;
 use crate::{OURS, Result};
 
-#[derive(Default, Deserialize)]
-pub(crate) struct Serving {
-    rounds: usize,
-    connections: usize,
-    requests: usize,
-    counted: usize,
-    rows: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    server: String,
-    page: String,
-    bare: bool,
-    body_bytes: usize,
-    requests_per_second: Vec<f64>,
-    p50_us: f64,
-    p99_us: f64,
-    user_us: f64,
-    system_us: f64,
-    instructions: Option<f64>,
-}
+pub(crate) struct Serving(Figures);
 
 const FRESH: &str = "A fresh snapshot for each request: maps of aspects, patterns and alerts that it owns, and the numbers \
                      written out, are twice what all of hyper is; two threads handing over (so that a source or a \
@@ -45,9 +24,9 @@ impl Serving {
         let file = figures.join("serving.json");
         if !file.is_file() {
             eprintln!("serving: not measured");
-            return Ok(Self::default());
+            return Ok(Self(Figures::default()));
         }
-        read_json(&file)
+        read_json(&file).map(Self)
     }
 
     pub(crate) fn chapter(&self) -> Chapter {
@@ -82,13 +61,13 @@ impl Serving {
     }
 
     fn section(&self) -> String {
-        let Self {
+        let Figures {
             rounds,
             connections,
             requests,
             counted,
             ..
-        } = self;
+        } = &self.0;
         let mut text = format!(
             "## Serving\n\nEach server on one core, the load on another, {connections} connections that each wait for \
              their answer, {rounds} rounds of {} requests in turn. The load is the limit of the faster servers' requests \
@@ -106,13 +85,13 @@ impl Serving {
             amount(*requests as f64),
             amount(*counted as f64),
         );
-        for row in &self.rows {
+        for row in &self.0.rows {
             let name = if row.server.starts_with(OURS) {
                 format!("**{}**", row.server)
             } else {
                 row.server.clone()
             };
-            let of_bare = |value: fn(&Row) -> f64| {
+            let of_bare = |value: fn(&Request) -> f64| {
                 self.bare(row)
                     .map_or("–".to_owned(), |bare| amount(value(row) / value(bare)))
             };
@@ -125,8 +104,8 @@ impl Serving {
                 "| {} | {name} | {} | {} | {} | {} | {} | {} | {}–{} | {} | {} |",
                 row.page,
                 amount(row.body_bytes as f64),
-                amount(row.instructions()),
-                of_bare(Row::instructions),
+                amount(row.counted()),
+                of_bare(Request::counted),
                 amount(row.user_us),
                 of_bare(|row| row.user_us),
                 amount(row.system_us),
@@ -140,9 +119,10 @@ impl Serving {
     }
 
     fn charts(&self) -> Vec<(String, Chart<'static>)> {
-        let rows = |value: fn(&Row) -> f64| {
-            let label = |row: &Row| format!("{} ({})", row.server, row.page);
-            self.rows
+        let rows = |value: fn(&Request) -> f64| {
+            let label = |row: &Request| format!("{} ({})", row.server, row.page);
+            self.0
+                .rows
                 .iter()
                 .map(|row| (label(row), vec![value(row)]))
                 .collect()
@@ -152,7 +132,7 @@ impl Serving {
             unit: "instructions a request, logarithmic",
             scale: Scale::Logarithmic,
             series: vec!["instructions".to_owned()],
-            rows: rows(Row::instructions),
+            rows: rows(Request::counted),
         };
         let time = Chart {
             title: "Serving a page: user processor time",
@@ -169,22 +149,18 @@ impl Serving {
 
     /// Instructions of one of ours, by those of bare hyper with a body of that size.
     fn ratio(&self, server: &str, page: &str) -> f64 {
-        self.rows
+        self.0
+            .rows
             .iter()
             .find(|row| row.server == server && row.page == page)
-            .and_then(|row| Some(row.instructions() / self.bare(row)?.instructions()))
+            .and_then(|row| Some(row.counted() / self.bare(row)?.counted()))
             .unwrap_or(f64::NAN)
     }
 
-    fn bare(&self, row: &Row) -> Option<&Row> {
-        self.rows
+    fn bare(&self, row: &Request) -> Option<&Request> {
+        self.0
+            .rows
             .iter()
             .find(|bare| bare.bare && bare.page == row.page)
-    }
-}
-
-impl Row {
-    fn instructions(&self) -> f64 {
-        self.instructions.unwrap_or(f64::NAN)
     }
 }

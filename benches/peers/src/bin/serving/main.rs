@@ -11,8 +11,8 @@ use std::error::Error;
 use std::fs;
 use std::process::ExitCode;
 
+use parsec_telemetry_peers::figures::{Request, Serving};
 use parsec_telemetry_peers::stay_on_core;
-use serde::Serialize;
 
 mod child;
 mod load;
@@ -31,32 +31,6 @@ const REQUESTS: usize = 60_000;
 const WARM_UP: usize = 2_000;
 /// Under callgrind, on one connection, so that every request takes the same way.
 const COUNTED: usize = 2_000;
-
-/// What the report is made of.
-#[derive(Serialize)]
-struct Figures {
-    rounds: usize,
-    connections: usize,
-    requests: usize,
-    counted: usize,
-    rows: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    server: &'static str,
-    page: &'static str,
-    /// With which the others that show the page are compared.
-    bare: bool,
-    body_bytes: usize,
-    requests_per_second: Vec<f64>,
-    p50_us: f64,
-    p99_us: f64,
-    user_us: f64,
-    system_us: f64,
-    /// None without valgrind.
-    instructions: Option<f64>,
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -77,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure() -> Result<Figures> {
+fn measure() -> Result<Serving> {
     stay_on_core(0);
     let mut loads: Vec<_> = Server::ALL.iter().map(|_| Loads::default()).collect();
     for round in 1..=ROUNDS {
@@ -92,7 +66,7 @@ fn measure() -> Result<Figures> {
         .zip(loads)
         .map(|(server, loads)| loads.row(server))
         .collect::<Result<_>>()?;
-    Ok(Figures {
+    Ok(Serving {
         rounds: ROUNDS,
         connections: CONNECTIONS,
         requests: REQUESTS,
@@ -129,13 +103,13 @@ impl Loads {
         Ok(())
     }
 
-    fn row(mut self, server: &Server) -> Result<Row> {
+    fn row(mut self, server: &Server) -> Result<Request> {
         self.latencies.sort_by(f64::total_cmp);
         let at = |part: usize| self.latencies[(self.latencies.len() - 1) * part / 100];
         let requests = (ROUNDS * REQUESTS) as f64;
-        Ok(Row {
-            server: server.name,
-            page: server.page,
+        Ok(Request {
+            server: server.name.to_owned(),
+            page: server.page.to_owned(),
             bare: server.is_bare(),
             body_bytes: self.body_bytes,
             p50_us: at(50),
