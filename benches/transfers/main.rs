@@ -34,9 +34,9 @@ const EXPECTED: [(&str, usize, usize); 11] = [
     ("by-handle-in-a-new-tick", FEW, 1),
     // The slot's and the total's, which the reader has got.
     ("by-handle-after-a-snapshot", FEW, 2),
-    // What the measure has to notice.
-    // Of the handle, by somebody else.
+    // Somebody else has cloned the handle.
     ("by-handle-after-a-clone", FEW, 0),
+    // What the measure has to notice.
     ("shared-word", FEW, 1),
     ("words-on-one-line", FEW, 1),
 ];

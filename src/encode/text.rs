@@ -65,6 +65,12 @@ macro_rules! counter {
 pub(crate) use counter;
 pub(crate) use {gauge, opening};
 
+/// What is escaped in a label's value.
+const ESCAPES: Escapes<3> = Escapes {
+    below: 0,
+    others: [b'\\', b'"', b'\n'],
+};
+
 /// A page in the making, in one of the two text formats.
 pub(crate) struct Page<'a> {
     buffer: &'a mut Vec<u8>,
@@ -114,10 +120,6 @@ impl<'a> Page<'a> {
 
     /// A label's value with `\`, `"` and newline escaped, as the format asks.
     pub(crate) fn label(&mut self, value: &str) {
-        const ESCAPES: Escapes<3> = Escapes {
-            below: 0,
-            others: [b'\\', b'"', b'\n'],
-        };
         if ESCAPES.are_in(value) {
             self.escaped(value);
         } else {
@@ -128,10 +130,7 @@ impl<'a> Page<'a> {
     #[cold]
     fn escaped(&mut self, value: &str) {
         let mut rest = value.as_bytes();
-        while let Some(at) = rest
-            .iter()
-            .position(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
-        {
+        while let Some(at) = rest.iter().position(|byte| ESCAPES.others.contains(byte)) {
             self.buffer.extend_from_slice(&rest[..at]);
             let escaped = if rest[at] == b'\n' { b'n' } else { rest[at] };
             self.buffer.extend_from_slice(&[b'\\', escaped]);

@@ -84,7 +84,7 @@ impl Names {
             return self.intern_long(name);
         };
         let entry = self.entry(tag.home());
-        // Acquire: as in `held`. The empty name's tag is that of a vacant entry, whose id is not a
+        // Acquire: as in `find`. The empty name's tag is that of a vacant entry, whose id is not a
         // name's.
         if entry.tag.load(Acquire) == tag.0 && tag != Tag::VACANT {
             return entry.id.load(Relaxed);
