@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
-use crate::alerts::{AlertRule, AlertRuleError, FiringAlert, alerts_of, validate_alert_rules};
+use crate::alerts::{AlertRule, AlertRuleError, alerts_of, validate_alert_rules};
 use crate::caught::caught;
 use crate::clock::CoarseClock;
 use crate::encode::Format;
 use crate::snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
+    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
+    RuleStatus, Snapshot, SourceStatus, TokenStats,
 };
 use crate::source::Source;
 
@@ -211,6 +212,7 @@ impl Aggregator {
         let mut snapshot = self.without_alerts(at, reports);
         let fire = (0..self.rules.len()).filter(|&place| self.fires(place, &snapshot));
         snapshot.alerts = self.alerts(at, fire);
+        snapshot.rules = self.rule_statuses(&snapshot.alerts);
         snapshot
     }
 
@@ -223,6 +225,7 @@ impl Aggregator {
             history: merged_history(&reports),
             tokens: merged_tokens(&reports),
             cache: merged_cache(&reports),
+            sources: self.source_statuses(),
             ..Snapshot::empty(at)
         }
     }
@@ -243,6 +246,32 @@ impl Aggregator {
         places: impl Iterator<Item = usize>,
     ) -> Vec<FiringAlert> {
         alerts_of(at, places.map(|place| &self.rules[place]))
+    }
+
+    /// Returns the status of every source, sorted as they were added.
+    fn source_statuses(&self) -> Vec<SourceStatus> {
+        let sources = self.sources.iter().enumerate();
+        let status = |(index, named): (usize, &Named)| SourceStatus {
+            name: index.to_string(),
+            type_name: named.type_name.to_owned(),
+            up: true,
+            age_seconds: Some(0.0),
+            ..SourceStatus::default()
+        };
+        sources.map(status).collect()
+    }
+
+    /// Returns the status of every rule, sorted by name.
+    pub(crate) fn rule_statuses(&self, firing: &[FiringAlert]) -> Vec<RuleStatus> {
+        let mut rules: Vec<RuleStatus> = self.rules.iter().map(AlertRule::status).collect();
+        for rule in &mut rules {
+            if let Some(alert) = firing.iter().find(|alert| alert.name == rule.name) {
+                rule.state = AlertState::Firing;
+                rule.since = Some(alert.since);
+            }
+        }
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        rules
     }
 
     /// Takes a snapshot and renders it as a page.

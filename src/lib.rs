@@ -82,8 +82,9 @@ mod time;
 mod clock;
 mod raw;
 
-mod alerts;
 mod snapshot;
+
+mod alerts;
 mod source;
 
 mod encode;
@@ -99,10 +100,7 @@ mod aggregator;
 mod serve;
 
 pub use aggregator::Aggregator;
-pub use alerts::{
-    AlertRule, AlertRuleError, FiringAlert, Severity, UnknownSeverity, evaluate_alerts,
-    validate_alert_rules,
-};
+pub use alerts::{AlertRule, AlertRuleError, evaluate_alerts, validate_alert_rules};
 pub use cache::{CacheCounters, CacheSource, CacheStatter};
 pub use channels::{ChannelEntry, ChannelLister, ChannelSource};
 pub use clock::{CoarseClock, ManualClock};
@@ -111,7 +109,8 @@ pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, Responding, Server, ServerBuilder, serve};
 pub use snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
+    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
+    RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
 pub use source::Source;
 pub use tokens::{TokenCounters, TokenCountersBuilder};

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::alerts::{AlertRule, FiringAlert, Severity};
+use crate::alerts::AlertRule;
 use crate::encode::text::{Opening, Page, gauge, opening};
 use crate::snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
+    CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, Severity,
+    Snapshot, TokenStats,
 };
 
 /// Writes the families of a snapshot; those of the alerts show every rule.

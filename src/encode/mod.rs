@@ -2,7 +2,6 @@
 
 mod escapes;
 pub(crate) mod families;
-mod json;
 mod number;
 pub(crate) mod text;
 
@@ -55,7 +54,11 @@ impl Format {
     /// Appends the page of a snapshot to a buffer, which can be used again for the next one.
     pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
         match self {
-            Self::Json => json::render(page, snapshot),
+            Self::Json => {
+                serde_json::to_writer(&mut *page, snapshot)
+                    .expect("a snapshot has string keys, and a Vec accepts every write");
+                page.push(b'\n');
+            }
             Self::Prometheus | Self::OpenMetrics => {
                 let mut page = Page::new(page, self);
                 families::write(&mut page, snapshot, rules);

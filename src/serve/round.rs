@@ -283,6 +283,7 @@ impl Round {
         // One that is stuck still looks at it.
         let mut snapshot = Arc::unwrap_or_clone(snapshot);
         snapshot.alerts = self.aggregator.alerts(snapshot.at, those(Some(true)));
+        snapshot.rules = self.aggregator.rule_statuses(&snapshot.alerts);
         Taken::new(begun, given, snapshot, Missing { sources, rules })
     }
 
