@@ -75,9 +75,11 @@ pub mod design;
 
 // From the ground up.
 
-mod caught;
+mod catch_panic;
+mod events;
 mod sync;
 mod time;
+mod worker;
 
 mod clock;
 mod raw;
@@ -92,7 +94,13 @@ mod encode;
 mod cache;
 mod channels;
 mod envelopes;
+mod polled;
 mod tokens;
+
+mod board;
+mod merge;
+
+mod collector;
 
 mod aggregator;
 
@@ -112,7 +120,8 @@ pub use snapshot::{
     AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
     RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
-pub use source::Source;
+pub use polled::Polled;
+pub use source::{Report, Schedule, Source, SourceError};
 pub use tokens::{TokenCounters, TokenCountersBuilder};
 
 /// The README's program, kept true.

@@ -5,7 +5,6 @@ pub(crate) mod families;
 mod number;
 pub(crate) mod text;
 
-use crate::alerts::AlertRule;
 use crate::encode::text::Page;
 use crate::snapshot::Snapshot;
 
@@ -14,7 +13,7 @@ use crate::snapshot::Snapshot;
 /// ```
 /// use parsec_telemetry::{Format, Snapshot};
 ///
-/// let page = Format::Json.render(&Snapshot::default(), &[]);
+/// let page = Format::Json.render(&Snapshot::default());
 /// assert!(page.starts_with(br#"{"channels":{"total_active":0}"#));
 /// assert_eq!(Format::Json.content_type(), "application/json");
 /// ```
@@ -45,14 +44,14 @@ impl Format {
     /// The text pages show every rule of `rules`, firing or not; a firing alert of the
     /// snapshot's is shown in any case.
     #[must_use]
-    pub fn render(self, snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<u8> {
+    pub fn render(self, snapshot: &Snapshot) -> Vec<u8> {
         let mut page = Vec::with_capacity(4096);
-        self.render_into(&mut page, snapshot, rules);
+        self.render_into(&mut page, snapshot);
         page
     }
 
     /// Appends the page of a snapshot to a buffer, which can be used again for the next one.
-    pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
+    pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot) {
         match self {
             Self::Json => {
                 serde_json::to_writer(&mut *page, snapshot)
@@ -61,7 +60,7 @@ impl Format {
             }
             Self::Prometheus | Self::OpenMetrics => {
                 let mut page = Page::new(page, self);
-                families::write(&mut page, snapshot, rules);
+                families::write(&mut page, snapshot, &[]);
                 page.end();
             }
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::snapshot::{FiringAlert, RuleStatus, Severity, Snapshot};
 
 /// A condition on a snapshot, with a name to know it by.
@@ -67,18 +67,19 @@ impl AlertRule {
         self.severity
     }
 
-    /// Whether it fires on a snapshot that shows no alerts; `None` if it panicked.
-    pub(crate) fn fires(&self, seen: &Snapshot) -> Option<bool> {
-        caught(|| (self.condition)(seen))
+    /// Evaluates the condition on a snapshot without alerts. The error is the message of a panic.
+    pub(crate) fn evaluate(&self, snapshot: &Snapshot) -> Result<bool, String> {
+        catch_panic(|| (self.condition)(snapshot))
     }
 
-    fn firing(&self, at: SystemTime) -> FiringAlert {
+    /// Returns the alert that the rule raises on a snapshot taken at `at`.
+    pub(crate) fn firing(&self, at: SystemTime, since: SystemTime) -> FiringAlert {
         FiringAlert {
             name: self.name.clone(),
             severity: self.severity,
             description: self.description.clone(),
             at,
-            since: at,
+            since,
         }
     }
 
@@ -206,16 +207,9 @@ pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAl
         };
         &without_alerts
     };
-    let fire = rules.iter().filter(|rule| rule.fires(seen) == Some(true));
-    alerts_of(snapshot.at, fire)
-}
-
-/// The alerts of the rules that fire.
-pub(crate) fn alerts_of<'a>(
-    at: SystemTime,
-    fire: impl Iterator<Item = &'a AlertRule>,
-) -> Vec<FiringAlert> {
-    let mut firing: Vec<FiringAlert> = fire.map(|rule| rule.firing(at)).collect();
-    firing.sort_by(|a, b| a.name.cmp(&b.name));
-    firing
+    let at = snapshot.at;
+    let firing = rules.iter().filter(|rule| rule.evaluate(seen) == Ok(true));
+    let mut alerts: Vec<FiringAlert> = firing.map(|rule| rule.firing(at, at)).collect();
+    alerts.sort_by(|a, b| a.name.cmp(&b.name));
+    alerts
 }
