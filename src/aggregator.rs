@@ -284,7 +284,7 @@ impl Aggregator {
     /// ```
     #[must_use]
     pub fn render(&self, format: Format) -> Vec<u8> {
-        format.render(&self.snapshot(), &self.rules)
+        format.render(&self.snapshot())
     }
 
     /// The rules that are evaluated, in the order in which they were added.

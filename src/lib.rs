@@ -84,9 +84,10 @@ mod raw;
 
 mod snapshot;
 
-mod alerts;
+mod catalog;
 mod source;
 
+mod alerts;
 mod encode;
 
 mod cache;

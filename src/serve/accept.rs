@@ -17,7 +17,6 @@ use crate::serve::limits::{HEADER_BYTES_LEAST, Limits, RESERVE_STAY, SCRAPE_TIME
 use crate::serve::paced::{Answering, Paced};
 use crate::serve::places::{Place, Places};
 use crate::serve::server::{Admission, Server, unavailable};
-use crate::serve::stats::Refusal;
 
 /// How long to wait when the system has no descriptor left, at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
@@ -131,7 +130,7 @@ async fn next(server: &Server, listener: &TcpListener) -> io::Result<TcpStream> 
             // Out of descriptors or memory, most likely. Others must end first: to try again at
             // once would only spin.
             Err(_) => {
-                server.stats().refused(Refusal::NotAccepted);
+                server.stats().accept_error();
                 sleep(pause).await;
                 pause = longest.min(pause * 2);
             }

@@ -134,16 +134,15 @@ pub(super) fn answer(
         |taken| taken.has(form),
         move |taken| {
             let server = server.as_deref();
-            // It stands on the page itself. Who does not get the page is not among them after all.
-            if let Some(stats) = server {
-                stats.scraped(format, StatusCode::OK);
-            }
             let Some((form, page)) = caught(|| taken.page(form, &aggregator, server)) else {
                 if let Some(stats) = server {
-                    stats.failed(format);
+                    stats.scraped(format, StatusCode::INTERNAL_SERVER_ERROR);
                 }
                 return reply::failed();
             };
+            if let Some(stats) = server {
+                stats.scraped(format, StatusCode::OK);
+            }
             let mut reply = reply::page(&Method::GET, content_type, || page);
             let headers = reply.headers_mut();
             headers.insert(VARY, HeaderValue::from_static(vary));

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::serve::limits::Limits;
-use crate::serve::stats::{Refusal, Stats};
+use crate::serve::stats::{CloseReason, Stats};
 
 pub(super) struct Paced {
     stream: TokioIo<TcpStream>,
@@ -91,7 +91,7 @@ impl Paced {
         &mut self,
         context: &mut Context<'_>,
         deadline: Option<Instant>,
-        late: Option<Refusal>,
+        late: Option<CloseReason>,
     ) -> Poll<io::Result<T>> {
         // So far off that there is no such time: for ever.
         let Some(deadline) = deadline else {
@@ -102,7 +102,7 @@ impl Paced {
         }
         ready!(self.timer.as_mut().poll(context));
         if let Some(late) = late {
-            self.stats.refused(late);
+            self.stats.closed(late);
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -114,7 +114,7 @@ impl Paced {
         match self.client {
             Client::Sends(since) => {
                 let deadline = since.checked_add(self.limits.header_timeout);
-                self.wait(context, deadline, Some(Refusal::SlowRequest))
+                self.wait(context, deadline, Some(CloseReason::HeaderTimeout))
             }
             Client::Idles(since) => {
                 let deadline = since.checked_add(self.limits.idle_timeout);
@@ -126,7 +126,7 @@ impl Paced {
     fn wait_to_write<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let since = *self.blocked.get_or_insert_with(Instant::now);
         let deadline = since.checked_add(self.limits.write_timeout);
-        self.wait(context, deadline, Some(Refusal::SlowReader))
+        self.wait(context, deadline, Some(CloseReason::WriteTimeout))
     }
 
     fn written(

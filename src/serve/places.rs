@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::serve::limits::{RESERVE, RESERVE_STAY_LEAST};
-use crate::serve::stats::{Refusal, Stats};
+use crate::serve::stats::{CloseReason, Stats};
 
 pub(super) struct Places {
     usual: Arc<Semaphore>,
@@ -61,7 +61,7 @@ impl Places {
         if let Some((since, guest)) = self.guests.front() {
             sleep_until(*since + RESERVE_STAY_LEAST).await;
             guest.abort();
-            self.stats.refused(Refusal::Full);
+            self.stats.closed(CloseReason::Limit);
             self.guests.pop_front();
         }
         let permit = Arc::clone(&self.reserve).acquire_owned().await;

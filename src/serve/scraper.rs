@@ -146,7 +146,7 @@ impl Scraper {
         if let Err(order) = self.send(order) {
             // No thread is to be had. Then this one takes the snapshot, as any program would.
             let snapshot = self.aggregator.snapshot();
-            self.stats.took_snapshot(came.elapsed(), 0);
+            self.stats.snapshot_taken(came.elapsed());
             let taken = Taken::new(came, Duration::ZERO, snapshot, Missing::default());
             let taken = self.latest.set(taken);
             return Answer::now((order.make)(&taken));
@@ -256,8 +256,7 @@ impl Rounds {
             self.asker = None;
             cut_short(&round, begun)
         };
-        let missing = taken.missing.sources.len();
-        self.stats.took_snapshot(begun.elapsed(), missing);
+        self.stats.snapshot_taken(begun.elapsed());
         let taken = self.latest.set(taken);
         self.waiting.extend(self.orders.try_iter());
         self.answer(&taken, |order| order.is_satisfied_by(&taken));

@@ -19,7 +19,7 @@ use crate::serve::handler;
 use crate::serve::limits::Limits;
 use crate::serve::reply::{self, HTML, PLAIN, Reply};
 use crate::serve::scraper::{Answer, Scraper, Terms};
-use crate::serve::stats::{Refusal, Stats};
+use crate::serve::stats::{CloseReason, Stats};
 use crate::serve::token::Token;
 
 const INDEX: &str = "/";
@@ -257,10 +257,10 @@ impl Server {
                 let token = self.state.token.as_ref()?;
                 return (!token.is_in(headers)).then(reply::unauthorized);
             }
-            Admission::ProbesBeyondTheLimit => (Refusal::Full, FULL),
-            Admission::ProbesWhileDraining => (Refusal::Ending, ENDING),
+            Admission::ProbesBeyondTheLimit => (CloseReason::Limit, FULL),
+            Admission::ProbesWhileDraining => (CloseReason::Draining, ENDING),
         };
-        self.state.stats.refused(why);
+        self.state.stats.closed(why);
         Some(unavailable(text))
     }
 }

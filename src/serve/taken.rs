@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::aggregator::Aggregator;
 use crate::alerts::AlertRule;
-use crate::encode::text::{Page, opening};
-use crate::encode::{Format, families};
+use crate::catalog::{FamilyMetadata, gauge};
+use crate::encode::Format;
+use crate::encode::text::TextEncoder;
 use crate::serve::process;
 use crate::serve::stats::Stats;
 use crate::snapshot::Snapshot;
@@ -116,21 +117,18 @@ impl Taken {
 
     fn render(&self, format: Format, aggregator: &Aggregator, server: Option<&Stats>) -> Vec<u8> {
         let mut page = Vec::with_capacity(8192);
-        match format {
-            Format::Json => {
-                format.render_into(&mut page, &self.snapshot, aggregator.rules());
-                self.add_missing_to_json(&mut page, aggregator);
+        if let Some(text_format) = format.text_format() {
+            let mut encoder = TextEncoder::new(&mut page, text_format);
+            encoder.write_snapshot(&self.snapshot);
+            self.add_missing_to_text(&mut encoder, aggregator);
+            if let Some(stats) = server {
+                stats.encode(&mut encoder, format);
+                process::encode(&mut encoder);
             }
-            Format::Prometheus | Format::OpenMetrics => {
-                let mut text = Page::new(&mut page, format);
-                families::write(&mut text, &self.snapshot, aggregator.rules());
-                self.add_missing_to_text(&mut text, aggregator);
-                if let Some(stats) = server {
-                    stats.write(&mut text, aggregator);
-                    process::write(&mut text);
-                }
-                text.end();
-            }
+            encoder.finish();
+        } else {
+            format.render_into(&mut page, &self.snapshot);
+            self.add_missing_to_json(&mut page, aggregator);
         }
         page
     }
@@ -150,34 +148,22 @@ impl Taken {
         }
     }
 
-    fn add_missing_to_text(&self, page: &mut Page<'_>, aggregator: &Aggregator) {
-        if !self.missing.sources.is_empty() {
-            page.family(opening!(
-                gauge,
-                "parsec_telemetry_source_missing",
-                "1 for each source that did not answer in time: its numbers are not on this page."
-            ));
-            for (source, name) in self.missing_sources(aggregator) {
-                page.text("parsec_telemetry_source_missing{source=\"");
-                page.text(&source.to_string());
-                page.text("\",type=\"");
-                page.label(name);
-                page.text("\"} ");
-                page.value(1_u64);
-            }
+    fn add_missing_to_text(&self, encoder: &mut TextEncoder<'_>, aggregator: &Aggregator) {
+        const SOURCE_MISSING: FamilyMetadata = gauge(
+            "parsec_telemetry_source_missing",
+            "1 for each source that did not answer in time: its numbers are not on this page.",
+        );
+        const RULE_MISSING: FamilyMetadata = gauge(
+            "parsec_telemetry_rule_missing",
+            "1 for each alert rule that did not return in time: it is shown as not firing.",
+        );
+        let mut family = encoder.family(&SOURCE_MISSING);
+        for (source, name) in self.missing_sources(aggregator) {
+            family.sample([("source", &*source.to_string()), ("type", name)], 1_u64);
         }
-        if !self.missing.rules.is_empty() {
-            page.family(opening!(
-                gauge,
-                "parsec_telemetry_rule_missing",
-                "1 for each alert rule that did not return in time: it is shown as not firing."
-            ));
-            for rule in self.missing_rules(aggregator) {
-                page.text("parsec_telemetry_rule_missing{alert=\"");
-                page.label(rule.name());
-                page.text("\"} ");
-                page.value(1_u64);
-            }
+        let mut family = encoder.family(&RULE_MISSING);
+        for rule in self.missing_rules(aggregator) {
+            family.sample([("alert", rule.name())], 1_u64);
         }
     }
 
