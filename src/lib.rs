@@ -76,6 +76,7 @@ pub mod design;
 // From the ground up.
 
 mod catch_panic;
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod events;
 mod sync;
 mod time;
@@ -86,9 +87,11 @@ mod raw;
 
 mod snapshot;
 
-mod alerts;
+mod catalog;
 mod source;
 
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
+mod alerts;
 mod encode;
 
 mod cache;
@@ -97,9 +100,12 @@ mod envelopes;
 mod polled;
 mod tokens;
 
+// Only pages over HTTP use the collector thread and its workers.
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod board;
 mod merge;
 
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod collector;
 
 mod aggregator;
@@ -115,7 +121,7 @@ pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 #[cfg(feature = "serve")]
-pub use serve::{Handler, InvalidToken, Responding, Server, ServerBuilder, serve};
+pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
 pub use snapshot::{
     AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
     RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,

@@ -16,19 +16,12 @@ use crate::encode::Format;
 use crate::encode::text::TextEncoder;
 use crate::serve::future::PendingResponse;
 use crate::serve::negotiate;
-use crate::serve::options::MAX_SCRAPE_TIMEOUT;
+use crate::serve::options::{MAX_SCRAPE_TIMEOUT, ScrapeOptions};
 use crate::serve::process;
 use crate::serve::rendered::{Encoding, RenderedPages};
 use crate::serve::response::{self, Response};
 use crate::serve::stats::Stats;
 use crate::worker::deadline;
-
-/// How old and how late the snapshot of a page may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ScrapeOptions {
-    pub(super) max_snapshot_age: Duration,
-    pub(super) scrape_timeout: Duration,
-}
 
 /// The metrics pages of an aggregator.
 pub(super) struct Pages {
@@ -88,7 +81,7 @@ impl Pages {
         let wanted = Wanted {
             encoding: Encoding {
                 format,
-                gzip: negotiate::accepts_gzip(headers),
+                gzip: negotiate::wants_gzip(headers),
             },
             content_type,
             vary,
