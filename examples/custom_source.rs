@@ -14,7 +14,7 @@ use parsec_telemetry::{Aggregator, Format, PresenceStats, Source};
 
 /// What the application already counts.
 #[derive(Default)]
-struct Rooms {
+struct Lobby {
     users: AtomicU64,
     agents: AtomicU64,
     rooms: AtomicU64,
@@ -22,7 +22,7 @@ struct Rooms {
 
 /// Implement the sections that the source measures. The other ones default to `None`, which means
 /// "not measured here".
-impl Source for Rooms {
+impl Source for Lobby {
     fn presence(&self) -> Option<PresenceStats> {
         let users = self.users.load(Relaxed);
         let agents = self.agents.load(Relaxed);
@@ -37,12 +37,12 @@ impl Source for Rooms {
 
 fn main() -> io::Result<()> {
     // The aggregator keeps one reference, the application the other.
-    let rooms = Arc::new(Rooms::default());
-    let aggregator = Aggregator::new().source(Arc::clone(&rooms));
+    let lobby = Arc::new(Lobby::default());
+    let aggregator = Aggregator::new().source(Arc::clone(&lobby));
 
-    rooms.rooms.fetch_add(2, Relaxed);
-    rooms.users.fetch_add(5, Relaxed);
-    rooms.agents.fetch_add(1, Relaxed);
+    lobby.rooms.fetch_add(2, Relaxed);
+    lobby.users.fetch_add(5, Relaxed);
+    lobby.agents.fetch_add(1, Relaxed);
 
     // `presence` reads 5 users, 1 agent and 3 per channel.
     io::stdout().write_all(&aggregator.render(Format::Json))
