@@ -1,79 +1,78 @@
-//! Which channels there may be: globs, of which a name must fit one.
+//! The glob patterns that channel names have to match.
 //!
-//! The pattern that a name fits becomes a label on the page. Channel names never do: there may be
-//! very many of them, and they may say who talks to whom. Patterns are few, and the operator has
-//! written them.
+//! The pattern that a name matches becomes a label on the telemetry pages. Channel names do not:
+//! their number is unbounded, and they may reveal which users talk to each other.
 
 use std::sync::Arc;
 
+use crate::error::ApiError;
 use crate::limits;
-use crate::reply::Refusal;
 
 #[derive(Clone)]
-pub(crate) struct Grammar {
-    patterns: Vec<Arc<str>>,
-}
+pub(crate) struct Patterns(Vec<Arc<str>>);
 
-impl Grammar {
+impl Patterns {
     pub(crate) fn new(patterns: Vec<String>) -> Result<Self, String> {
         for pattern in &patterns {
             if !is_name(&pattern.replace('*', "x")) {
                 return Err(format!(
-                    "--pattern '{pattern}': not a pattern, which is up to {} letters, digits, and . _ - : *",
-                    limits::NAME
+                    "invalid --pattern '{pattern}': use 1 to {} letters, digits, and . _ - : *",
+                    limits::MAX_NAME_BYTES
                 ));
             }
         }
-        let patterns = patterns.into_iter().map(Arc::from).collect();
-        Ok(Self { patterns })
+        Ok(Self(patterns.into_iter().map(Arc::from).collect()))
     }
 
-    pub(crate) fn patterns(&self) -> &[Arc<str>] {
-        &self.patterns
+    pub(crate) fn as_slice(&self) -> &[Arc<str>] {
+        &self.0
     }
 
-    /// The first pattern that `name` fits.
-    pub(crate) fn pattern_of(&self, name: &str) -> Result<&Arc<str>, Refusal> {
+    /// Returns the first pattern that matches `name`.
+    pub(crate) fn match_name(&self, name: &str) -> Result<&Arc<str>, ApiError> {
         if !is_name(name) {
-            return Err(Refusal::bad_request(format!(
-                "not a channel name: use 1 to {} letters, digits, and . _ - :",
-                limits::NAME
+            return Err(ApiError::bad_request(format!(
+                "invalid channel name: use 1 to {} letters, digits, and . _ - :",
+                limits::MAX_NAME_BYTES
             )));
         }
-        self.patterns.iter().find(|glob| fits(glob, name)).ok_or_else(|| {
-            Refusal::bad_request(format!(
-                "channel {name} fits none of this broker's patterns: use a name that fits one of {}, \
-                 or start the broker with --pattern",
-                self.patterns.join(", ")
-            ))
-        })
+        self.0
+            .iter()
+            .find(|pattern| matches(pattern, name))
+            .ok_or_else(|| {
+                ApiError::bad_request(format!(
+                    "channel {name} matches no pattern: use a name that matches one of {}, or add one with --pattern",
+                    self.0.join(", ")
+                ))
+            })
     }
 }
 
-/// Names end up in server-sent events, where a line break would end the field: so no text, but
-/// these few characters.
+/// Whether `text` may be the name of a channel or an aspect. A line break would end the field of
+/// a server-sent event, so only these characters are allowed.
 pub(crate) fn is_name(text: &str) -> bool {
-    (1..=limits::NAME).contains(&text.len())
+    (1..=limits::MAX_NAME_BYTES).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
 }
 
-/// `*` stands for any run of characters, the empty one included.
-fn fits(glob: &str, name: &str) -> bool {
-    let mut pieces = glob.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else {
+/// `*` matches any sequence of characters, including none.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut literals = pattern.split('*');
+    let first = literals.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
         return false;
     };
-    let Some(last) = pieces.next_back() else {
+    let Some(last) = literals.next_back() else {
         return rest.is_empty();
     };
-    for piece in pieces {
-        // The leftmost place leaves the most for the pieces to come.
-        let Some(at) = rest.find(piece) else {
+    for literal in literals {
+        // The leftmost occurrence leaves the longest rest for the literals that follow.
+        let Some((_, after)) = rest.split_once(literal) else {
             return false;
         };
-        rest = &rest[at + piece.len()..];
+        rest = after;
     }
     rest.ends_with(last)
 }
