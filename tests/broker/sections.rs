@@ -183,7 +183,7 @@ async fn built_in_clients_change_all_six_sections() {
         snapshot.channels.by_pattern.contains_key("public:*"),
         "{snapshot:?}"
     );
-    // The first revocation comes after 3 s, the first expiry after 4 s, the first eviction with the
+    // The first revocation happens after 3 s, the first expiry after 4 s, the first eviction with the
     // 65th token.
     broker
         .wait_until("revocations, expiries and evictions", |s| {
