@@ -170,6 +170,8 @@ fn shape(page: &str) -> String {
             })
             .collect::<String>()
             .replace(",\"", ",\n\"")
+            // Absent from a rule that has not fired, as a cold cache may or may not have.
+            .replace(",\n\"fired_total\":0", "")
     } else {
         page.lines()
             .map(|line| match line.rsplit_once(' ') {
