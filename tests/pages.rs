@@ -21,7 +21,9 @@ use parsec_telemetry::{
 };
 use serde_json::Value;
 
-mod support;
+mod support {
+    pub(crate) mod program;
+}
 
 // The pages, whole
 
@@ -521,7 +523,7 @@ fn promtool_accepts_the_pages() {
 
 /// What promtool says of a page, and its exit code.
 fn promtool(page: &str) -> Option<(i32, String)> {
-    let mut promtool = Command::new(support::program("promtool")?)
+    let mut promtool = Command::new(support::program::find_program("promtool")?)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
