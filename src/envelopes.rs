@@ -11,7 +11,7 @@ use crate::raw::names::{Names, OVERFLOW};
 use crate::raw::ring::Ring;
 use crate::raw::shards::{Place, Shards};
 use crate::snapshot::EnvelopeStats;
-use crate::source::Source;
+use crate::source::{Schedule, Source};
 use crate::sync::{Atomic, Relaxed};
 use crate::time::{Counted, Nanos, Second, Tick, Window, place};
 
@@ -127,6 +127,11 @@ impl fmt::Debug for EnvelopeCounters {
 impl Source for EnvelopeCounters {
     fn envelopes(&self) -> Option<EnvelopeStats> {
         Some(self.snapshot())
+    }
+
+    /// The counters never block.
+    fn schedule(&self) -> Schedule {
+        Schedule::Inline
     }
 }
 

@@ -75,23 +75,38 @@ pub mod design;
 
 // From the ground up.
 
-mod caught;
+mod catch_panic;
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
+mod events;
 mod sync;
 mod time;
+mod worker;
 
 mod clock;
 mod raw;
 
-mod alerts;
 mod snapshot;
+
+mod catalog;
 mod source;
 
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
+mod alerts;
 mod encode;
 
 mod cache;
 mod channels;
 mod envelopes;
+mod polled;
 mod tokens;
+
+// Only pages over HTTP use the collector thread and its workers.
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
+mod board;
+mod merge;
+
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
+mod collector;
 
 mod aggregator;
 
@@ -99,21 +114,20 @@ mod aggregator;
 mod serve;
 
 pub use aggregator::Aggregator;
-pub use alerts::{
-    AlertRule, AlertRuleError, FiringAlert, Severity, UnknownSeverity, evaluate_alerts,
-    validate_alert_rules,
-};
+pub use alerts::{AlertRule, AlertRuleError, evaluate_alerts, validate_alert_rules};
 pub use cache::{CacheCounters, CacheSource, CacheStatter};
 pub use channels::{ChannelEntry, ChannelLister, ChannelSource};
 pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 #[cfg(feature = "serve")]
-pub use serve::{Handler, InvalidToken, Responding, Server, ServerBuilder, serve};
+pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
 pub use snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
+    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
+    RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
-pub use source::Source;
+pub use polled::Polled;
+pub use source::{Report, Schedule, Source, SourceError};
 pub use tokens::{TokenCounters, TokenCountersBuilder};
 
 /// The README's program, kept true.

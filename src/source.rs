@@ -1,24 +1,21 @@
 //! Where numbers come from.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::snapshot::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats,
 };
 
-/// Something that knows some of the numbers.
+/// An error of [`Source::collect`], of any type.
+pub type SourceError = Box<dyn Error + Send + Sync>;
+
+/// A part of the application that measures some of the sections of a [`Snapshot`](crate::Snapshot).
 ///
-/// Each method reports a section of the [`Snapshot`](crate::Snapshot); `None`, which is what all of
-/// them say by themselves, means that it is not measured here. That is not the same as measuring
-/// zero: where several sources report a section, its averages are taken over those that do.
-///
-/// Every method is called once for each snapshot, on the thread that takes it; for a page over
-/// HTTP, on a thread of the crate's own. Keep it short: it should read numbers that are there, not
-/// go and fetch them. If it panics, the panic is caught and counted and the section is taken from
-/// the other sources. If it blocks, so does [`snapshot`](crate::Aggregator::snapshot); a page over
-/// HTTP comes without it and names it, and it is not asked again before its call has returned.
-///
-/// Your own takes a few lines:
+/// Implement the methods of the sections that the source measures. The others return `None`: not
+/// measured here. That is different from measuring zero, since averages are taken over the sources
+/// that report a section.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,69 +35,193 @@ use crate::snapshot::{
 /// assert_eq!(Aggregator::new().source(rooms).snapshot().presence.average_per_channel, 1.5);
 /// ```
 ///
-/// What can be switched off is an `Option`: `None` reports nothing.
+/// A source that can be disabled is an `Option`: `None` measures nothing.
 ///
-/// ```
-/// use parsec_telemetry::{Aggregator, CacheSource, CacheCounters};
+/// # Which thread calls a source
 ///
-/// let cache: Option<CacheSource<fn() -> CacheCounters>> = None;
-/// assert_eq!(Aggregator::new().source(cache).snapshot().cache.size_entries, 0);
-/// ```
+/// [`Aggregator::snapshot`](crate::Aggregator::snapshot) calls every source in turn on the calling
+/// thread. A page over HTTP is made from calls on the crate's own threads, outside any async
+/// runtime; [`schedule`](Self::schedule) decides on which, and how often. Calls of one source can
+/// overlap where both ways are used.
+///
+/// # Sources that fail
+///
+/// A call that panics, returns an error, or has not returned by a page's deadline leaves the last
+/// good report of the source on the page, whole, with its age and `parsec_telemetry_source_up 0`
+/// once the source is stale. So no counter falls and no alert changes because a call failed. Split
+/// a source whose sections should fail independently. See [`Aggregator`](crate::Aggregator#sources-that-fail).
 pub trait Source: Send + Sync {
-    /// The channels that are open.
+    /// Returns the open channels.
     fn channels(&self) -> Option<ChannelStats> {
         None
     }
 
-    /// What has been published.
+    /// Returns the published envelopes.
     fn envelopes(&self) -> Option<EnvelopeStats> {
         None
     }
 
-    /// Who is there.
+    /// Returns the users and agents that are present.
     fn presence(&self) -> Option<PresenceStats> {
         None
     }
 
-    /// The history buffers.
+    /// Returns the state of the history buffers.
     fn history(&self) -> Option<HistoryStats> {
         None
     }
 
-    /// Tokens, come and gone.
+    /// Returns the token counts.
     fn tokens(&self) -> Option<TokenStats> {
         None
     }
 
-    /// The cache.
+    /// Returns the state of the cache.
     fn cache(&self) -> Option<CacheStats> {
         None
     }
+
+    /// Collects every section in one call. Defaults to calling the six methods above.
+    ///
+    /// Override it to fill several sections from one query, or to fail: the aggregator calls this
+    /// method and [`schedule`](Self::schedule) only.
+    ///
+    /// ```
+    /// use parsec_telemetry::{Aggregator, CacheStats, HistoryStats, Report, Source, SourceError};
+    ///
+    /// struct Store;
+    ///
+    /// impl Source for Store {
+    ///     fn collect(&self) -> Result<Report, SourceError> {
+    ///         let [entries, buffered] = query("entries, buffered")?;
+    ///         Ok(Report {
+    ///             cache: Some(CacheStats { size_entries: entries, ..Default::default() }),
+    ///             history: Some(HistoryStats { total_envelopes_buffered: buffered, ..Default::default() }),
+    ///             ..Default::default()
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// fn query(_: &str) -> Result<[u64; 2], SourceError> {
+    ///     Err("connection refused".into())
+    /// }
+    ///
+    /// let snapshot = Aggregator::new().source(Store).snapshot();
+    /// assert_eq!(snapshot.sources[0].error.as_deref(), Some("connection refused"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Any error means that the source cannot report now. Its text, shortened to 200 characters, is
+    /// shown in the JSON page under `sources`.
+    fn collect(&self) -> Result<Report, SourceError> {
+        Ok(Report {
+            channels: self.channels(),
+            envelopes: self.envelopes(),
+            presence: self.presence(),
+            history: self.history(),
+            tokens: self.tokens(),
+            cache: self.cache(),
+        })
+    }
+
+    /// Returns on which thread, and how often, pages over HTTP call the source. Defaults to
+    /// [`Schedule::OnDemand`].
+    ///
+    /// It is called once, when the source is added to an aggregator.
+    fn schedule(&self) -> Schedule {
+        Schedule::OnDemand
+    }
 }
 
-/// Implements [`Source`] for a wrapper by asking what it wraps: six methods that must never fall
-/// out of step.
-macro_rules! delegate {
-    ($wrapper:ty, $wrapped:ident => $target:expr) => {
+/// On which thread, and how often, a source is called for pages over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// For each snapshot, on the thread that collects all of them. For sources that never block,
+    /// such as the counters of this crate.
+    Inline,
+    /// For each snapshot, on a worker thread of the source's own, with at most one call in flight.
+    #[default]
+    OnDemand,
+    /// On the source's own worker thread, once per period and not for each snapshot. The first call
+    /// is made for the first snapshot, which waits for it. A random part of the period precedes the
+    /// second, so that processes that start together spread their calls.
+    ///
+    /// A period below 1 ms counts as 1 ms.
+    Every(Duration),
+}
+
+/// The sections that one source reported in one call. `None`: not measured by this source.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The open channels.
+    pub channels: Option<ChannelStats>,
+    /// The published envelopes.
+    pub envelopes: Option<EnvelopeStats>,
+    /// The users and agents that are present.
+    pub presence: Option<PresenceStats>,
+    /// The state of the history buffers.
+    pub history: Option<HistoryStats>,
+    /// The token counts.
+    pub tokens: Option<TokenStats>,
+    /// The state of the cache.
+    pub cache: Option<CacheStats>,
+}
+
+/// Forwards every method of [`Source`] to a wrapped source. A macro, so that a wrapper cannot miss
+/// one: the default of a method would then hide what the wrapped source measures.
+macro_rules! forward {
+    ($wrapper:ty) => {
         impl<S: Source + ?Sized> Source for $wrapper {
-            delegate!(@ $wrapped => $target; channels ChannelStats, envelopes EnvelopeStats, presence PresenceStats,
-                history HistoryStats, tokens TokenStats, cache CacheStats);
+            forward!(@ channels -> Option<ChannelStats>, envelopes -> Option<EnvelopeStats>,
+                presence -> Option<PresenceStats>, history -> Option<HistoryStats>,
+                tokens -> Option<TokenStats>, cache -> Option<CacheStats>,
+                collect -> Result<Report, SourceError>, schedule -> Schedule);
         }
     };
-    (@ $wrapped:ident => $target:expr; $($section:ident $stats:ident),+) => {
-        $(fn $section(&self) -> Option<$stats> {
-            let $wrapped = self;
-            $target.$section()
+    (@ $($method:ident -> $returned:ty),+) => {
+        $(fn $method(&self) -> $returned {
+            (**self).$method()
         })+
     };
 }
 
-delegate!(&S, source => (**source));
-delegate!(Arc<S>, source => (**source));
-delegate!(Box<S>, source => (**source));
+forward!(&S);
+forward!(Arc<S>);
+forward!(Box<S>);
 
 /// `None` measures nothing.
 impl<S: Source> Source for Option<S> {
-    delegate!(@ source => source.as_ref()?; channels ChannelStats, envelopes EnvelopeStats, presence PresenceStats,
-        history HistoryStats, tokens TokenStats, cache CacheStats);
+    fn channels(&self) -> Option<ChannelStats> {
+        self.as_ref()?.channels()
+    }
+
+    fn envelopes(&self) -> Option<EnvelopeStats> {
+        self.as_ref()?.envelopes()
+    }
+
+    fn presence(&self) -> Option<PresenceStats> {
+        self.as_ref()?.presence()
+    }
+
+    fn history(&self) -> Option<HistoryStats> {
+        self.as_ref()?.history()
+    }
+
+    fn tokens(&self) -> Option<TokenStats> {
+        self.as_ref()?.tokens()
+    }
+
+    fn cache(&self) -> Option<CacheStats> {
+        self.as_ref()?.cache()
+    }
+
+    fn collect(&self) -> Result<Report, SourceError> {
+        self.as_ref()
+            .map_or_else(|| Ok(Report::default()), Source::collect)
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.as_ref().map_or(Schedule::Inline, Source::schedule)
+    }
 }

@@ -15,7 +15,7 @@ use crate::clock::CoarseClock;
 use crate::raw::ring::Ring;
 use crate::raw::shards::{Place, Shards};
 use crate::snapshot::TokenStats;
-use crate::source::Source;
+use crate::source::{Schedule, Source};
 use crate::sync::{Acquire, Atomic, Ordering, Relaxed, Release};
 use crate::time::{Counted, Minute, Nanos, Tick, Window, place};
 
@@ -115,6 +115,11 @@ impl fmt::Debug for TokenCounters {
 impl Source for TokenCounters {
     fn tokens(&self) -> Option<TokenStats> {
         Some(self.snapshot())
+    }
+
+    /// The counters never block.
+    fn schedule(&self) -> Schedule {
+        Schedule::Inline
     }
 }
 

@@ -1,21 +1,16 @@
-//! A snapshot as the bytes of a page. A format stands together with its content type.
+//! Snapshots as pages.
 
-mod escapes;
-pub(crate) mod families;
-mod json;
-mod number;
 pub(crate) mod text;
 
-use crate::alerts::AlertRule;
-use crate::encode::text::Page;
+use crate::encode::text::{TextEncoder, TextFormat};
 use crate::snapshot::Snapshot;
 
-/// A format that a page comes in.
+/// A format that a snapshot is rendered in.
 ///
 /// ```
 /// use parsec_telemetry::{Format, Snapshot};
 ///
-/// let page = Format::Json.render(&Snapshot::default(), &[]);
+/// let page = Format::Json.render(&Snapshot::default());
 /// assert!(page.starts_with(br#"{"channels":{"total_active":0}"#));
 /// assert_eq!(Format::Json.content_type(), "application/json");
 /// ```
@@ -31,7 +26,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The value of the `Content-Type` header.
+    /// Returns the value of the `Content-Type` header.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -41,26 +36,38 @@ impl Format {
         }
     }
 
-    /// The page of a snapshot.
-    ///
-    /// The text pages show every rule of `rules`, firing or not; a firing alert of the
-    /// snapshot's is shown in any case.
+    /// Renders a snapshot.
     #[must_use]
-    pub fn render(self, snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<u8> {
+    pub fn render(self, snapshot: &Snapshot) -> Vec<u8> {
         let mut page = Vec::with_capacity(4096);
-        self.render_into(&mut page, snapshot, rules);
+        self.render_into(&mut page, snapshot);
         page
     }
 
-    /// Appends the page of a snapshot to a buffer, which can be used again for the next one.
-    pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot, rules: &[AlertRule]) {
-        match self {
-            Self::Json => json::render(page, snapshot),
-            Self::Prometheus | Self::OpenMetrics => {
-                let mut page = Page::new(page, self);
-                families::write(&mut page, snapshot, rules);
-                page.end();
+    /// Renders a snapshot and appends the page to a buffer, which can be reused.
+    pub fn render_into(self, page: &mut Vec<u8>, snapshot: &Snapshot) {
+        match self.text_format() {
+            None => write_json(page, snapshot),
+            Some(format) => {
+                let mut encoder = TextEncoder::new(page, format);
+                encoder.write_snapshot(snapshot);
+                encoder.finish();
             }
         }
     }
+
+    /// Returns the exposition format, or `None` for JSON.
+    pub(crate) const fn text_format(self) -> Option<TextFormat> {
+        match self {
+            Self::Json => None,
+            Self::Prometheus => Some(TextFormat::Prometheus),
+            Self::OpenMetrics => Some(TextFormat::OpenMetrics),
+        }
+    }
+}
+
+fn write_json(page: &mut Vec<u8>, snapshot: &Snapshot) {
+    serde_json::to_writer(&mut *page, snapshot)
+        .expect("keys are strings, and writing to a Vec succeeds");
+    page.push(b'\n');
 }

@@ -1,175 +1,304 @@
-//! What the text pages are written with.
+//! The exposition formats: Prometheus 0.0.4 and OpenMetrics 1.0.0.
 //!
-//! The two formats differ in how a counter's family is named and in how a page ends: see
-//! [`opening!`] and [`Page::end`]. The rest is one.
+//! They differ in two ways: OpenMetrics names the family of a counter without `_total`, and ends
+//! the page with `# EOF`.
 //!
-//! All of a page but its numbers and labels is known beforehand: what stands between two numbers is
-//! one literal, copied whole.
+//! Written here, because `prometheus-client` and `measured` encode the metrics of a registry of
+//! their own; ours are read from a [`Snapshot`].
 
-use crate::encode::Format;
-use crate::encode::escapes::Escapes;
-use crate::encode::number::Number;
+use crate::catalog::{FamilyMetadata, METRICS, MetricType, Samples, Value};
+use crate::snapshot::{Snapshot, finite_or_zero};
 
-/// What a family begins with, in each format.
-#[derive(Clone, Copy)]
-pub(crate) struct Opening {
-    pub(crate) prometheus: &'static str,
-    pub(crate) openmetrics: &'static str,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextFormat {
+    Prometheus,
+    OpenMetrics,
 }
 
-/// The [`Opening`] of a family, and what else stands before its first number.
-///
-/// A counter is given by the name of its family in OpenMetrics, to which the text format, and each
-/// sample in both, adds `_total`.
-///
-/// A macro, since only a macro makes one literal of them.
-macro_rules! opening {
-    (counter, $stem:literal, $help:literal $(, $more:literal)*) => {
-        $crate::encode::text::Opening {
-            prometheus: concat!(
-                "# HELP ", $stem, "_total ", $help, "\n# TYPE ", $stem, "_total counter\n" $(, $more)*
-            ),
-            openmetrics: concat!(
-                "# HELP ", $stem, " ", $help, "\n# TYPE ", $stem, " counter\n" $(, $more)*
-            ),
-        }
-    };
-    ($kind:ident, $family:literal, $help:literal $(, $more:literal)*) => {{
-        const TEXT: &str = concat!(
-            "# HELP ", $family, " ", $help, "\n# TYPE ", $family, " ", stringify!($kind), "\n"
-            $(, $more)*
-        );
-        $crate::encode::text::Opening {
-            prometheus: TEXT,
-            openmetrics: TEXT,
-        }
-    }};
-}
-
-/// The [`Opening`] of a family that is one gauge without labels, up to its value.
-macro_rules! gauge {
-    ($family:literal, $help:literal) => {
-        $crate::encode::text::opening!(gauge, $family, $help, $family, " ")
-    };
-}
-
-/// The same of a counter, by its name without `_total`.
-#[cfg(feature = "serve")]
-macro_rules! counter {
-    ($stem:literal, $help:literal) => {
-        $crate::encode::text::opening!(counter, $stem, $help, $stem, "_total ")
-    };
-}
-
-#[cfg(feature = "serve")]
-pub(crate) use counter;
-pub(crate) use {gauge, opening};
-
-/// What is escaped in a label's value.
-const ESCAPES: Escapes<3> = Escapes {
-    below: 0,
-    others: [b'\\', b'"', b'\n'],
-};
-
-/// A page in the making, in one of the two text formats.
-pub(crate) struct Page<'a> {
+/// Writes a page, family by family.
+pub(crate) struct TextEncoder<'a> {
     buffer: &'a mut Vec<u8>,
-    format: Format,
+    format: TextFormat,
 }
 
-impl<'a> Page<'a> {
-    /// Goes on where the buffer ends.
-    pub(crate) fn new(buffer: &'a mut Vec<u8>, format: Format) -> Self {
+impl<'a> TextEncoder<'a> {
+    /// Appends to the buffer.
+    pub(crate) fn new(buffer: &'a mut Vec<u8>, format: TextFormat) -> Self {
         Self { buffer, format }
     }
 
-    /// The page ends: in OpenMetrics it says so.
-    pub(crate) fn end(self) {
-        if self.format == Format::OpenMetrics {
+    /// Writes every family of the catalog.
+    pub(crate) fn write_snapshot(&mut self, snapshot: &Snapshot) {
+        for metric in METRICS {
+            match metric.samples {
+                Samples::Single(read) => self.write_sample(&metric.family, read(snapshot)),
+                Samples::Labeled(names, read) => {
+                    let mut family = self.family(&metric.family);
+                    read(snapshot, &mut |values, value| {
+                        let labels = names.iter().zip(values);
+                        family.sample(labels.map(|(&name, &value)| (name, value)), value);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Starts a family.
+    pub(crate) fn family<'b>(&'b mut self, metadata: &'b FamilyMetadata) -> FamilyEncoder<'a, 'b> {
+        FamilyEncoder {
+            encoder: self,
+            metadata,
+            has_samples: false,
+        }
+    }
+
+    /// Writes a family that has one sample and no labels.
+    pub(crate) fn write_sample(&mut self, metadata: &FamilyMetadata, value: impl Into<Value>) {
+        self.family(metadata).sample([], value);
+    }
+
+    /// Ends the page.
+    pub(crate) fn finish(self) {
+        if self.format == TextFormat::OpenMetrics {
             self.buffer.extend_from_slice(b"# EOF\n");
         }
     }
 
-    /// A family begins.
-    #[inline]
-    pub(crate) fn family(&mut self, opening: Opening) {
-        if self.format == Format::OpenMetrics {
-            self.text(opening.openmetrics);
-        } else {
-            self.text(opening.prometheus);
-        }
-    }
-
-    /// A family of one sample without labels.
-    #[inline]
-    pub(crate) fn single(&mut self, opening: Opening, value: impl Number) {
-        self.family(opening);
-        self.value(value);
-    }
-
-    #[inline]
-    pub(crate) fn text(&mut self, text: &str) {
+    fn push(&mut self, text: &str) {
         self.buffer.extend_from_slice(text.as_bytes());
     }
 
-    /// The end of a sample.
-    pub(crate) fn value(&mut self, value: impl Number) {
-        value.write(self.buffer);
-        self.buffer.push(b'\n');
-    }
-
-    /// A label's value with `\`, `"` and newline escaped, as the format asks.
-    pub(crate) fn label(&mut self, value: &str) {
-        if ESCAPES.are_in(value) {
-            self.escaped(value);
-        } else {
-            self.text(value);
-        }
-    }
-
-    #[cold]
-    fn escaped(&mut self, value: &str) {
+    fn push_label_value(&mut self, value: &str) {
         let mut rest = value.as_bytes();
-        while let Some(at) = rest.iter().position(|byte| ESCAPES.others.contains(byte)) {
-            self.buffer.extend_from_slice(&rest[..at]);
-            let escaped = if rest[at] == b'\n' { b'n' } else { rest[at] };
+        while let Some(index) = memchr::memchr3(b'\\', b'"', b'\n', rest) {
+            self.buffer.extend_from_slice(&rest[..index]);
+            let escaped = if rest[index] == b'\n' {
+                b'n'
+            } else {
+                rest[index]
+            };
             self.buffer.extend_from_slice(&[b'\\', escaped]);
-            rest = &rest[at + 1..];
+            rest = &rest[index + 1..];
         }
         self.buffer.extend_from_slice(rest);
+    }
+
+    /// A float is written with the fewest digits that read back to it, and without `.0`.
+    fn push_value(&mut self, value: Value) {
+        match value {
+            Value::Unsigned(value) => self.push(itoa::Buffer::new().format(value)),
+            Value::Signed(value) => self.push(itoa::Buffer::new().format(value)),
+            Value::Float(value) => {
+                let mut buffer = zmij::Buffer::new();
+                let digits = buffer.format_finite(finite_or_zero(value));
+                self.push(digits.strip_suffix(".0").unwrap_or(digits));
+            }
+        }
+    }
+}
+
+/// Writes the samples of one family. Without samples, the family is omitted.
+pub(crate) struct FamilyEncoder<'a, 'b> {
+    encoder: &'b mut TextEncoder<'a>,
+    metadata: &'b FamilyMetadata,
+    has_samples: bool,
+}
+
+impl FamilyEncoder<'_, '_> {
+    /// Writes a sample with labels of these names and values.
+    pub(crate) fn sample<'l>(
+        &mut self,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        value: impl Into<Value>,
+    ) {
+        self.sample_with_suffix("", labels, value);
+    }
+
+    /// Writes the samples of a summary without quantiles.
+    #[cfg(feature = "serve")]
+    pub(crate) fn summary(&mut self, sum: f64, count: u64) {
+        self.sample_with_suffix("_sum", [], sum);
+        self.sample_with_suffix("_count", [], count);
+    }
+
+    fn sample_with_suffix<'l>(
+        &mut self,
+        suffix: &str,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        value: impl Into<Value>,
+    ) {
+        if !self.has_samples {
+            self.write_metadata();
+            self.has_samples = true;
+        }
+        let encoder = &mut *self.encoder;
+        encoder.push(self.metadata.name);
+        encoder.push(suffix);
+        let mut separator = "{";
+        for (name, value) in labels {
+            encoder.push(separator);
+            encoder.push(name);
+            encoder.push("=\"");
+            encoder.push_label_value(value);
+            encoder.push("\"");
+            separator = ",";
+        }
+        encoder.push(if separator == "," { "} " } else { " " });
+        encoder.push_value(value.into());
+        encoder.push("\n");
+    }
+
+    fn write_metadata(&mut self) {
+        let FamilyMetadata {
+            metric_type,
+            name,
+            help,
+        } = *self.metadata;
+        let is_renamed =
+            metric_type == MetricType::Counter && self.encoder.format == TextFormat::OpenMetrics;
+        let family = if is_renamed {
+            name.strip_suffix("_total").unwrap_or(name)
+        } else {
+            name
+        };
+        let metric_type = metric_type.as_str();
+        for text in [
+            "# HELP ",
+            family,
+            " ",
+            help,
+            "\n# TYPE ",
+            family,
+            " ",
+            metric_type,
+            "\n",
+        ] {
+            self.encoder.push(text);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::{counter, gauge};
 
-    fn page(format: Format) -> String {
-        let mut buffer = b"before ".to_vec();
-        let mut page = Page::new(&mut buffer, format);
-        page.single(
-            opening!(counter, "a", "Of all, a_total is one.", "a_total "),
-            1_u64,
-        );
-        page.single(gauge!("total_users", "Not one, nor is b_total."), 2_u64);
-        page.end();
-        String::from_utf8(buffer).expect("UTF-8")
+    fn page(format: TextFormat, write: impl FnOnce(&mut TextEncoder<'_>)) -> String {
+        let mut buffer = Vec::new();
+        let mut encoder = TextEncoder::new(&mut buffer, format);
+        write(&mut encoder);
+        encoder.finish();
+        String::from_utf8(buffer).expect("pages are UTF-8")
+    }
+
+    fn printed(value: impl Into<Value>) -> String {
+        let page = page(TextFormat::Prometheus, |encoder| {
+            encoder.write_sample(&gauge("a", "A."), value);
+        });
+        let value = page.strip_prefix("# HELP a A.\n# TYPE a gauge\na ");
+        value.expect("one sample").trim_end().to_owned()
     }
 
     #[test]
-    fn openmetrics_names_the_family_of_a_counter_without_its_suffix_and_ends_the_page() {
-        let rest = "\
-# HELP total_users Not one, nor is b_total.
+    fn formats_differ_in_the_name_of_a_counter_and_in_the_end_of_the_page() {
+        let write = |encoder: &mut TextEncoder<'_>| {
+            let requests = counter("requests_total", "Requests, of requests_total.");
+            let mut family = encoder.family(&requests);
+            family.sample([("format", "json"), ("code", "200")], 3_u64);
+            family.sample([("format", "json"), ("code", "401")], 0_u64);
+            encoder.write_sample(&gauge("total_users", "Users, not b_total."), -2_i64);
+        };
+        let prometheus = r#"# HELP requests_total Requests, of requests_total.
+# TYPE requests_total counter
+requests_total{format="json",code="200"} 3
+requests_total{format="json",code="401"} 0
+# HELP total_users Users, not b_total.
 # TYPE total_users gauge
-total_users 2
+total_users -2
+"#;
+        let openmetrics = r#"# HELP requests Requests, of requests_total.
+# TYPE requests counter
+requests_total{format="json",code="200"} 3
+requests_total{format="json",code="401"} 0
+# HELP total_users Users, not b_total.
+# TYPE total_users gauge
+total_users -2
+# EOF
+"#;
+        assert_eq!(page(TextFormat::Prometheus, write), prometheus);
+        assert_eq!(page(TextFormat::OpenMetrics, write), openmetrics);
+    }
+
+    #[test]
+    fn family_without_samples_is_omitted() {
+        let page = page(TextFormat::Prometheus, |encoder| {
+            encoder.family(&gauge("a", "A."));
+        });
+        assert_eq!(page, "");
+    }
+
+    #[cfg(feature = "serve")]
+    #[test]
+    fn summary_has_a_sum_and_a_count() {
+        let metadata = FamilyMetadata {
+            metric_type: MetricType::Summary,
+            ..gauge("duration_seconds", "Duration.")
+        };
+        let page = page(TextFormat::Prometheus, |encoder| {
+            encoder.family(&metadata).summary(0.5, 2);
+        });
+        let expected = "\
+# HELP duration_seconds Duration.
+# TYPE duration_seconds summary
+duration_seconds_sum 0.5
+duration_seconds_count 2
 ";
-        let text = format!(
-            "before # HELP a_total Of all, a_total is one.\n# TYPE a_total counter\na_total 1\n{rest}"
-        );
-        let openmetrics = format!(
-            "before # HELP a Of all, a_total is one.\n# TYPE a counter\na_total 1\n{rest}# EOF\n"
-        );
-        assert_eq!(page(Format::Prometheus), text);
-        assert_eq!(page(Format::OpenMetrics), openmetrics);
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn label_value_is_escaped_at_every_position() {
+        let escaped = |value: &str| {
+            let page = page(TextFormat::Prometheus, |encoder| {
+                encoder
+                    .family(&gauge("a", "A."))
+                    .sample([("b", value)], 1_u64);
+            });
+            let value = page.strip_prefix("# HELP a A.\n# TYPE a gauge\na{b=\"");
+            let value = value.and_then(|value| value.strip_suffix("\"} 1\n"));
+            value.expect("one sample").to_owned()
+        };
+        for length in 0..40 {
+            let plain = "é~ !#[]\t\r\u{7f}\u{80}€xyz{}=,".repeat(length);
+            assert_eq!(escaped(&plain), plain);
+            for index in 0..length {
+                for (from, to) in [("\\", r"\\"), ("\"", r#"\""#), ("\n", r"\n")] {
+                    let text = |middle: &str| {
+                        [&"x".repeat(index), middle, &"x".repeat(length - 1 - index)].concat()
+                    };
+                    assert_eq!(escaped(&text(from)), text(to));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn number_is_written_with_the_fewest_digits() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (100.0, "100"),
+            (1e-7, "1e-7"),
+            (0.1, "0.1"),
+            (1.0 / 3.0, "0.3333333333333333"),
+            (1e300, "1e+300"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (f64::NAN, "0"),
+            (f64::INFINITY, "0"),
+        ] {
+            assert_eq!(printed(value), expected);
+        }
+        assert_eq!(printed(u64::MAX), u64::MAX.to_string());
+        assert_eq!(printed(i64::MIN), i64::MIN.to_string());
     }
 }

@@ -1,4 +1,7 @@
-//! The loop that accepts connections, and its end.
+//! The accept loop, and graceful shutdown.
+//!
+//! Considered: `hyper_util::server::conn::auto` and axum's `serve` accept without a connection
+//! limit and without deadlines for slow clients, which is what this loop adds.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,127 +14,128 @@ use hyper::service::service_fn;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::serve::limits::{HEADER_BYTES_LEAST, Limits, RESERVE_STAY, SCRAPE_TIMEOUT_MOST};
-use crate::serve::paced::{Answering, Paced};
-use crate::serve::places::{Place, Places};
-use crate::serve::server::{Admission, Server, unavailable};
-use crate::serve::stats::Refusal;
+use crate::events;
+use crate::serve::limit::{ConnectionLimit, Permit};
+use crate::serve::options::{MAX_SCRAPE_TIMEOUT, RESERVED_TIMEOUT, ServeOptions};
+use crate::serve::response;
+use crate::serve::routes::{Admission, Routes};
+use crate::serve::timeout::{InFlight, TimeoutStream, deadline};
 
-/// How long to wait when the system has no descriptor left, at first and at most.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// The first and the longest pause after an error of `accept` that is not the connection's.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// How much longer than its sources an answer may take.
-const ANSWER_GRACE: Duration = Duration::from_secs(5);
+/// How long a response may take beyond the deadline of its snapshot.
+const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
-const STUCK: &str =
-    "the numbers do not come: see whether the machine is out of threads or memory\n";
+const TIMED_OUT: &str =
+    "the snapshot timed out: check whether the process is out of threads or memory\n";
 
+/// Serves until `shutdown` completes, then drains.
 pub(super) async fn serve(
-    server: &Server,
+    routes: &Arc<Routes>,
     listener: &TcpListener,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    let limits = server.limits();
-    let mut places = Places::new(limits.connections, Arc::clone(server.stats()));
+    let mut limit = ConnectionLimit::new(routes.options.max_connections, Arc::clone(&routes.stats));
     let graceful = GracefulShutdown::new();
-    // Dropped with this future, and what is open with it.
+    // Aborts the connections when this future is dropped.
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, permit) = tokio::select! {
             _ = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(server, listener, &mut places) => accepted?,
+            accepted = accept(routes, listener, &mut limit) => accepted?,
         };
-        // One of the usual places may have come free while this one was waited with.
-        let place = match places.usual() {
-            Some(usual) if !place.is_usual => usual,
-            _ => place,
-        };
-        if place.is_usual {
-            let connection = connection(server, stream, limits, Admission::Full);
-            connections.spawn(hold(place, graceful.watch(connection)));
+        // A regular permit may have become free since.
+        let permit = if permit.is_regular {
+            permit
         } else {
-            let guest = guest(server, stream, Admission::ProbesBeyondTheLimit);
-            places.has_come(connections.spawn(hold(place, guest)));
+            limit.regular().unwrap_or(permit)
+        };
+        if permit.is_regular {
+            let connection = connection(routes, stream, routes.options, Admission::All);
+            connections.spawn(hold(permit, graceful.watch(connection)));
+        } else {
+            let connection = reserved_connection(routes, stream, Admission::BeyondLimit);
+            limit.track(connections.spawn(hold(permit, connection)));
         }
     }
 
-    server.begin_draining();
-    let deadline = Instant::now().checked_add(limits.drain_timeout);
+    routes.begin_draining();
+    let deadline = deadline(routes.options.drain_timeout);
     let mut drained = pin!(graceful.shutdown());
-    let mut listening = true;
+    let mut is_listening = true;
     loop {
         let accepted = tokio::select! {
             () = &mut drained => break,
-            () = until(deadline) => return Ok(()),
+            () = sleep_until(deadline) => return Ok(()),
             Some(_) = connections.join_next() => continue,
-            // Whoever asks is told: a refused connection might be of a server that never was.
-            accepted = accept_a_guest(server, listener, &mut places), if listening => accepted,
+            // Probes are told that the server drains: a refused connection would not say that.
+            accepted = accept_reserved(routes, listener, &mut limit), if is_listening => accepted,
         };
-        let Ok((stream, place)) = accepted else {
-            listening = false;
+        let Ok((stream, permit)) = accepted else {
+            is_listening = false;
             continue;
         };
-        let guest = guest(server, stream, Admission::ProbesWhileDraining);
-        places.has_come(connections.spawn(hold(place, guest)));
+        let connection = reserved_connection(routes, stream, Admission::WhileDraining);
+        limit.track(connections.spawn(hold(permit, connection)));
     }
-    // Who is being told so still gets that answer: a guest does not stay long.
-    let told = async { while connections.join_next().await.is_some() {} };
+    // Reserved connections still get their answer: they last at most 500 ms.
+    let answered = async { while connections.join_next().await.is_some() {} };
     tokio::select! {
-        () = told => {}
-        () = until(deadline) => {}
+        () = answered => {}
+        () = sleep_until(deadline) => {}
     }
     Ok(())
 }
 
-async fn hold(place: Place, connection: impl Future) {
-    // How a connection ends is its client's business: it may go at any time.
+async fn hold(permit: Permit, connection: impl Future) {
+    // A client may close its connection in any way at any time: not an error of the server.
     let _ = connection.await;
-    drop(place);
+    drop(permit);
 }
 
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The place comes first: with none left, nobody is accepted.
+/// Waits for a permit first, so that connections beyond the limit are not accepted.
 async fn accept(
-    server: &Server,
+    routes: &Routes,
     listener: &TcpListener,
-    places: &mut Places,
-) -> io::Result<(TcpStream, Place)> {
-    let place = places.take().await;
-    Ok((next(server, listener).await?, place))
+    limit: &mut ConnectionLimit,
+) -> io::Result<(TcpStream, Permit)> {
+    let permit = limit.acquire().await;
+    Ok((next_stream(routes, listener).await?, permit))
 }
 
-async fn accept_a_guest(
-    server: &Server,
+async fn accept_reserved(
+    routes: &Routes,
     listener: &TcpListener,
-    places: &mut Places,
-) -> io::Result<(TcpStream, Place)> {
-    let place = places.take_reserve().await;
-    Ok((next(server, listener).await?, place))
+    limit: &mut ConnectionLimit,
+) -> io::Result<(TcpStream, Permit)> {
+    let permit = limit.reserved().await;
+    Ok((next_stream(routes, listener).await?, permit))
 }
 
-/// The next connection; an error only where there can be no other.
-async fn next(server: &Server, listener: &TcpListener) -> io::Result<TcpStream> {
-    let (mut pause, longest) = BACK_OFF;
+/// Accepts a connection. Fails only if the listener can accept no other.
+async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpStream> {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
+    let (mut pause, longest) = BACKOFF;
     loop {
-        match listener.accept().await {
+        let error = match listener.accept().await {
             Ok((stream, _)) => return Ok(stream),
-            Err(error) if is_of_the_connection(&error) => {}
-            // Shut down by somebody else, or no listener at all.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
-            // Out of descriptors or memory, most likely. Others must end first: to try again at
-            // once would only spin.
-            Err(_) => {
-                server.stats().refused(Refusal::NotAccepted);
+            Err(error) => error,
+        };
+        match error.kind() {
+            // The connection's own end.
+            ConnectionAborted | ConnectionRefused | ConnectionReset => {}
+            // The socket was shut down, or is no listener.
+            InvalidInput => return Err(error),
+            // Mostly out of descriptors or memory. Trying again at once would spin until other
+            // connections end.
+            _ => {
+                routes.stats.accept_error();
+                events::accept_failed(&error);
                 sleep(pause).await;
                 pause = longest.min(pause * 2);
             }
@@ -139,75 +143,61 @@ async fn next(server: &Server, listener: &TcpListener) -> io::Result<TcpStream> 
     }
 }
 
-/// Whether an error of `accept` was of the one connection that it would have returned.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
-}
-
-/// A connection for a moment, and one request.
-fn guest(
-    server: &Server,
+/// A connection for one request, of at most 500 ms.
+fn reserved_connection(
+    routes: &Arc<Routes>,
     stream: TcpStream,
     admission: Admission,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let stay = connection(server, stream, server.limits().of_the_reserve(), admission);
+    let connection = connection(routes, stream, routes.options.reserved(), admission);
     async move {
-        // Either way, it is over.
-        let _ = timeout(RESERVE_STAY, stay).await;
+        // Whether it ended or timed out, it is closed now.
+        let _ = timeout(RESERVED_TIMEOUT, connection).await;
     }
 }
 
 fn connection(
-    server: &Server,
+    routes: &Arc<Routes>,
     stream: TcpStream,
-    limits: Limits,
+    options: ServeOptions,
     admission: Admission,
 ) -> impl GracefulConnection<Output = hyper::Result<()>> + Send + use<> {
-    // A page goes in one piece, and wants to go now. Where this cannot be set, it goes later.
+    // A page is written at once. If this fails, it is only sent later.
     let _ = stream.set_nodelay(true);
-    let open = Arc::clone(server.stats()).accepted();
-    let answering = Answering::default();
-    let paced = Paced::new(
-        stream,
-        limits,
-        Arc::clone(server.stats()),
-        answering.clone(),
-    );
-    let server = server.clone();
-    let longest = limits
-        .source_timeout
-        .max(SCRAPE_TIMEOUT_MOST)
-        .saturating_add(ANSWER_GRACE);
+    let open = Arc::clone(&routes.stats).accepted();
+    let in_flight = InFlight::default();
+    let stream = TimeoutStream::new(stream, options, Arc::clone(&routes.stats), in_flight.clone());
+    let routes = Arc::clone(routes);
+    let longest = options
+        .scrape_timeout
+        .max(MAX_SCRAPE_TIMEOUT)
+        .saturating_add(RESPONSE_GRACE);
     let mut http = http1::Builder::new();
-    // A client that has said all may close its half: it still gets the answer.
+    // A client that has sent its request may close its half of the connection.
     http.half_close(true)
-        .keep_alive(admission == Admission::Full)
-        .max_buf_size(limits.header_bytes.max(HEADER_BYTES_LEAST));
-    // To name hyper's own default would cost an allocation for each request.
-    if limits.headers != Limits::DEFAULT.headers {
-        http.max_headers(limits.headers);
+        .keep_alive(admission == Admission::All)
+        .max_header_size(options.max_header_bytes);
+    // Setting hyper's own default would cost an allocation for each request.
+    if options.max_headers != ServeOptions::DEFAULT.max_headers {
+        http.max_headers(options.max_headers);
     }
     http.serve_connection(
-        paced,
+        stream,
         service_fn(move |request| {
-            // The connection is open for as long as it has a service.
+            // Open as long as the connection has a service.
             let _ = &open;
-            let answered = answering.begin();
-            let answer = server.answer(&request, admission);
+            let in_flight = in_flight.start();
+            let response = routes.respond(&request, admission);
             async move {
-                let reply = if answer.is_at_hand() {
-                    answer.await
+                let response = if response.is_ready() {
+                    response.await
                 } else {
-                    // Sources and rules have their time; this is for what has none.
-                    let reply = timeout(longest, answer).await;
-                    reply.unwrap_or_else(|_| unavailable(STUCK))
+                    // Sources and rules have deadlines. This one is for a starved process.
+                    let response = timeout(longest, response).await;
+                    response.unwrap_or_else(|_| response::unavailable(TIMED_OUT))
                 };
-                drop(answered);
-                Ok::<_, Infallible>(reply)
+                drop(in_flight);
+                Ok::<_, Infallible>(response)
             }
         }),
     )

@@ -1,15 +1,15 @@
-//! The knobs of a server.
+//! The options of a server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregator::Aggregator;
-use crate::serve::limits::Limits;
+use crate::serve::auth::{BearerToken, InvalidToken};
+use crate::serve::options::ServeOptions;
+use crate::serve::routes::Routes;
 use crate::serve::server::Server;
-use crate::serve::token::{InvalidToken, Token};
 
-/// Sets up a [`Server`].
-///
-/// Every knob has a default that holds on the open network; [`Server::builder`] begins with those.
+/// Builds a [`Server`]. Every default is safe on an open network.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,95 +21,101 @@ use crate::serve::token::{InvalidToken, Token};
 ///     .build();
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until it builds"]
+#[must_use = "call `build` to get the server"]
 pub struct ServerBuilder {
-    pub(super) aggregator: Aggregator,
-    pub(super) limits: Limits,
-    pub(super) token: Option<Token>,
+    aggregator: Aggregator,
+    options: ServeOptions,
+    token: Option<BearerToken>,
+}
+
+impl Server {
+    /// Returns a builder with the defaults.
+    pub fn builder(aggregator: Aggregator) -> ServerBuilder {
+        ServerBuilder {
+            aggregator,
+            options: ServeOptions::DEFAULT,
+            token: None,
+        }
+    }
 }
 
 impl ServerBuilder {
-    /// How many connections may be open at once: 256 unless said otherwise.
+    /// Sets how many connections may be open at once. Defaults to 256.
     ///
-    /// Who comes beyond that waits to be accepted, but for a reserve of 32 more that are there for
-    /// a moment each: they are answered where they ask for `/healthz` or `/readyz`, and told to
-    /// come back where they ask for anything else.
+    /// Further connections wait in the listen backlog. A reserve of 32 is accepted for up to 500 ms
+    /// each, so that `/healthz` and `/readyz` are still answered; other paths answer 503 there.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.limits.connections = connections;
+        self.options.max_connections = connections;
         self
     }
 
-    /// How long a client may take to send a request's headers: 5 seconds unless said otherwise,
-    /// from the connection's start or from the first byte of a later request. A connection that has
-    /// not sent them by then is closed. (What comes along with the request before counts as idle
-    /// until more of it comes.)
-    pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.header_timeout = timeout;
+    /// Sets how long the head of a request may take to arrive: from the accepted connection, or from
+    /// the first byte of a later request. Defaults to 5 seconds. Past that, the connection is
+    /// closed.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.options.header_read_timeout = timeout;
         self
     }
 
-    /// How long a connection may stay idle between requests: 20 seconds unless said otherwise,
-    /// which keeps that of a scraper that comes every 15.
+    /// Sets how long a connection may be idle between requests. Defaults to 20 seconds, which keeps
+    /// the connection of a scraper with an interval of 15.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.idle_timeout = timeout;
+        self.options.idle_timeout = timeout;
         self
     }
 
-    /// How long a client may take to read an answer that its socket does not hold: 10 seconds
-    /// unless said otherwise, for the whole of it. Past that, the connection is closed.
+    /// Sets how long a client may take to read a whole response, beyond what its socket buffers.
+    /// Defaults to 10 seconds. Past that, the connection is closed.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.write_timeout = timeout;
+        self.options.write_timeout = timeout;
         self
     }
 
-    /// How long requests in flight may take to finish once the server is to end: 5 seconds unless
-    /// said otherwise.
+    /// Sets how long requests in flight may take to finish once the server drains. Defaults to
+    /// 5 seconds.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.drain_timeout = timeout;
+        self.options.drain_timeout = timeout;
         self
     }
 
-    /// How many headers a request may have: 100 unless said otherwise. More are answered with 431.
+    /// Sets how many headers a request may have. Defaults to 100. More are answered with 431.
     pub fn max_headers(mut self, headers: usize) -> Self {
-        self.limits.headers = headers;
+        self.options.max_headers = headers;
         self
     }
 
-    /// How many bytes a request's line and headers may have: 16 KiB unless said otherwise, and at
-    /// least 8 KiB. More are answered with 431; with 414 where there is room for a target of more
-    /// than 64 KiB, and it is longer than that.
+    /// Sets how many bytes the head of a request may have. Defaults to 16 KiB. More are answered
+    /// with 431.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
-        self.limits.header_bytes = bytes;
+        self.options.max_header_bytes = bytes;
         self
     }
 
-    /// How old the numbers of a page may be: 100 milliseconds unless said otherwise. Who asks
-    /// within that time of another is answered from the same snapshot, in whatever format, unless
-    /// something is missing in that and there is time for more. With zero, every request is
-    /// answered from a snapshot that was begun after it came, unless its time is up before; those
-    /// that come while one is taken share the next.
-    pub fn freshness(mut self, freshness: Duration) -> Self {
-        self.limits.freshness = freshness;
+    /// Sets how old the snapshot of a page may be. Defaults to 100 milliseconds: requests within
+    /// that time share one. With zero, each request gets a snapshot that was begun after it was
+    /// received, shared by the requests that wait at the same time.
+    pub fn max_snapshot_age(mut self, age: Duration) -> Self {
+        self.options.max_snapshot_age = age;
         self
     }
 
-    /// How long a page waits for the sources and the rules: 5 seconds unless said otherwise, here
-    /// or, with up to 30 seconds, by the request's header `X-Prometheus-Scrape-Timeout-Seconds`,
-    /// less a tenth. Past that, the page comes with what there is, and says which source or rule is
-    /// missing.
-    pub fn source_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.source_timeout = timeout;
+    /// Sets how long a page waits for sources and rules. Defaults to 5 seconds. A request's header
+    /// `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth and at most 30 seconds, takes precedence.
+    /// A page whose deadline has passed shows the last good report of a source that has not
+    /// returned.
+    pub fn scrape_timeout(mut self, timeout: Duration) -> Self {
+        self.options.scrape_timeout = timeout;
         self
     }
 
-    /// Asks for a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`,
-    /// or 401. There is none unless one is set here.
+    /// Requires a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`,
+    /// or else 401. Defaults to none.
     ///
-    /// It is sent as it is: put a reverse proxy that speaks TLS in front, or stay on loopback.
+    /// The token is sent in clear: use a reverse proxy with TLS, or stay on loopback.
     ///
     /// # Errors
     ///
-    /// If the token is empty, or has anything but letters, digits and `-._~+/=`.
+    /// If the token is empty, or has characters other than letters, digits and `-._~+/=`.
     ///
     /// ```
     /// use http::{Request, StatusCode};
@@ -121,13 +127,15 @@ impl ServerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bearer_token(mut self, token: impl Into<String>) -> Result<Self, InvalidToken> {
-        self.token = Some(Token::new(token.into())?);
+        self.token = Some(BearerToken::new(token.into())?);
         Ok(self)
     }
 
-    /// The server.
+    /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        Server::new(self)
+        Server {
+            routes: Arc::new(Routes::new(self.aggregator, self.options, self.token)),
+        }
     }
 }

@@ -1,30 +1,30 @@
-//! The pages over HTTP: from a request to a response as a function, then the loop that accepts
-//! connections.
+//! The pages over HTTP: from a request to a response as a function, then connections and their
+//! limits.
 
-mod limits;
+mod auth;
+mod future;
 mod negotiate;
-mod reply;
-mod token;
-
+mod options;
 mod process;
+mod response;
 mod stats;
 
-mod round;
-mod taken;
-
-mod scraper;
+mod pages;
+mod rendered;
 
 mod handler;
+mod routes;
+
+mod limit;
+mod timeout;
+
+mod accept;
 
 mod builder;
 mod server;
 
-mod paced;
-mod places;
-
-mod accept;
-
+pub use auth::InvalidToken;
 pub use builder::ServerBuilder;
-pub use handler::{Handler, Responding};
+pub use future::ResponseFuture;
+pub use handler::Handler;
 pub use server::{Server, serve};
-pub use token::InvalidToken;

@@ -8,51 +8,52 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::sync::OnceLock;
 
-use crate::encode::text::{Page, counter, gauge};
+use crate::catalog::{counter, gauge};
+use crate::encode::text::TextEncoder;
 
 /// Ticks a second in `/proc/self/stat`, whatever the kernel's own are: part of its interface.
 const TICKS: f64 = 100.0;
 
-pub(super) fn write(page: &mut Page<'_>) {
+pub(super) fn encode(encoder: &mut TextEncoder<'_>) {
     let mut buffer = Buffer::new();
     if let Some(stat) = buffer
         .read("/proc/self/stat")
         .and_then(|stat| Stat::of(&stat))
     {
-        page.single(
-            counter!(
-                "process_cpu_seconds",
-                "Time that the processors spent on this process, in seconds."
+        encoder.write_sample(
+            &counter(
+                "process_cpu_seconds_total",
+                "Time that the processors spent on this process, in seconds.",
             ),
             stat.cpu_ticks as f64 / TICKS,
         );
         if let Some(boot) = boot_time() {
-            page.single(
-                gauge!(
+            encoder.write_sample(
+                &gauge(
                     "process_start_time_seconds",
-                    "When this process started, in seconds since 1970."
+                    "When this process started, in seconds since 1970.",
                 ),
                 boot as f64 + stat.start_ticks as f64 / TICKS,
             );
         }
-        page.single(
-            gauge!("process_virtual_memory_bytes", "Address space in use."),
+        encoder.write_sample(
+            &gauge("process_virtual_memory_bytes", "Address space in use."),
             stat.virtual_bytes,
         );
         if let Some(page_size) = page_size() {
-            page.single(
-                gauge!("process_resident_memory_bytes", "Memory in use."),
+            encoder.write_sample(
+                &gauge("process_resident_memory_bytes", "Memory in use."),
                 stat.resident_pages.saturating_mul(page_size),
             );
         }
     }
     if let Some(open) = open_descriptors() {
-        page.single(gauge!("process_open_fds", "Descriptors open now."), open);
+        encoder.write_sample(&gauge("process_open_fds", "Descriptors open now."), open);
     }
     let limits = buffer.read("/proc/self/limits");
     if let Some(most) = limits.and_then(|limits| number_behind(&limits, "Max open files")) {
-        page.single(
-            gauge!("process_max_fds", "Descriptors that may be open."),
+        encoder.write_sample(
+            &gauge("process_max_fds", "Descriptors that may be open."),
             most,
         );
     }

@@ -1,40 +1,31 @@
-//! What the server counts of itself, and how the text page shows it.
-//!
-//! Every label is of a closed set, and every sample is there from the start.
+//! The server's metrics of itself. Every label set is closed, and every sample exists from the
+//! start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::aggregator::Aggregator;
+use crate::catalog::{FamilyMetadata, MetricType, counter, gauge};
+use crate::collector::Durations;
 use crate::encode::Format;
-use crate::encode::text::{Page, counter, gauge, opening};
+use crate::encode::text::TextEncoder;
 
-/// Why a connection was not served, or no longer.
+/// Why the server closed a connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Refusal {
-    /// Every place was taken.
-    Full,
-    /// The headers of a request did not come in time.
-    SlowRequest,
-    /// An answer was not read in time.
-    SlowReader,
-    /// The server was ending.
-    Ending,
-    /// The system had no descriptor, or no memory, for it.
-    NotAccepted,
+pub(super) enum CloseReason {
+    /// The connection limit was reached.
+    Limit,
+    /// The head of a request took too long to arrive.
+    HeaderTimeout,
+    /// The client took too long to read a response.
+    WriteTimeout,
+    /// The server was shutting down.
+    Draining,
 }
 
-/// By the discriminants above.
-const REFUSALS: [&str; 5] = [
-    "full",
-    "slow_request",
-    "slow_reader",
-    "ending",
-    "not_accepted",
-];
+/// By the discriminants of [`CloseReason`].
+const CLOSE_REASONS: [&str; 4] = ["limit", "header_timeout", "write_timeout", "draining"];
 
 const FORMATS: [(Format, &str); 3] = [
     (Format::Json, "json"),
@@ -42,7 +33,7 @@ const FORMATS: [(Format, &str); 3] = [
     (Format::OpenMetrics, "openmetrics"),
 ];
 
-/// What a scrape may be answered with.
+/// The status codes of responses to scrapes.
 const CODES: [StatusCode; 5] = [
     StatusCode::OK,
     StatusCode::UNAUTHORIZED,
@@ -51,145 +42,129 @@ const CODES: [StatusCode; 5] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-/// Counts, and nothing that grows. All relaxed: none says anything about another.
+const BUILD_INFO: FamilyMetadata = gauge(
+    "parsec_telemetry_build_info",
+    "1, labeled with the version of the crate.",
+);
+const SCRAPES: FamilyMetadata = counter(
+    "parsec_telemetry_scrapes_total",
+    "Requests for a metrics page by format and status code.",
+);
+const SNAPSHOT_DURATION: FamilyMetadata = FamilyMetadata {
+    metric_type: MetricType::Summary,
+    name: "parsec_telemetry_snapshot_duration_seconds",
+    help: "Time to collect the sources and evaluate the rules, per snapshot.",
+};
+const CONNECTIONS_OPEN: FamilyMetadata =
+    gauge("parsec_telemetry_connections_open", "Open connections.");
+const CONNECTIONS_ACCEPTED: FamilyMetadata = counter(
+    "parsec_telemetry_connections_accepted_total",
+    "Connections accepted.",
+);
+const CONNECTIONS_CLOSED: FamilyMetadata = counter(
+    "parsec_telemetry_connections_closed_total",
+    "Connections closed by the server, by reason.",
+);
+const ACCEPT_ERRORS: FamilyMetadata = counter(
+    "parsec_telemetry_accept_errors_total",
+    "Connections that the system failed to accept, for example for lack of descriptors.",
+);
+
+/// All accesses are relaxed: no counter says anything about another.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     accepted: AtomicU64,
     open: AtomicU64,
-    refused: [AtomicU64; REFUSALS.len()],
+    closed: [AtomicU64; CLOSE_REASONS.len()],
+    accept_errors: AtomicU64,
     scrapes: [[AtomicU64; CODES.len()]; FORMATS.len()],
-    snapshots: AtomicU64,
-    snapshot_nanos: AtomicU64,
-    source_timeouts: AtomicU64,
 }
 
 impl Stats {
-    pub(super) fn refused(&self, why: Refusal) {
-        self.refused[why as usize].fetch_add(1, Relaxed);
+    pub(super) fn closed(&self, reason: CloseReason) {
+        self.closed[reason as usize].fetch_add(1, Relaxed);
     }
 
-    /// A connection, until what this returns is dropped.
-    pub(super) fn accepted(self: Arc<Self>) -> Open {
+    pub(super) fn accept_error(&self) {
+        self.accept_errors.fetch_add(1, Relaxed);
+    }
+
+    /// Records a connection, which is open until the returned guard is dropped.
+    pub(super) fn accepted(self: Arc<Self>) -> OpenConnection {
         self.accepted.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
-        Open(self)
+        OpenConnection(self)
     }
 
+    /// Records a response to a scrape.
     pub(super) fn scraped(&self, format: Format, code: StatusCode) {
-        if let Some(scrapes) = self.scrapes_of(format, code) {
-            scrapes.fetch_add(1, Relaxed);
+        let format = FORMATS.iter().position(|(known, _)| *known == format);
+        let code = CODES.iter().position(|known| *known == code);
+        if let (Some(format), Some(code)) = (format, code) {
+            self.scrapes[format][code].fetch_add(1, Relaxed);
         }
     }
 
-    fn scrapes_of(&self, format: Format, code: StatusCode) -> Option<&AtomicU64> {
-        let format = FORMATS.iter().position(|(known, _)| *known == format)?;
-        let code = CODES.iter().position(|known| *known == code)?;
-        Some(&self.scrapes[format][code])
-    }
+    /// Writes the metrics to a page. The request that the page answers is recorded afterwards.
+    pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, durations: Durations) {
+        encoder
+            .family(&BUILD_INFO)
+            .sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
 
-    /// A scrape that was counted as answered, and could not be.
-    pub(super) fn failed(&self, format: Format) {
-        self.scraped(format, StatusCode::INTERNAL_SERVER_ERROR);
-        if let Some(answered) = self.scrapes_of(format, StatusCode::OK) {
-            answered.fetch_sub(1, Relaxed);
-        }
-    }
-
-    pub(super) fn took_snapshot(&self, took: Duration, missing: usize) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.snapshots.fetch_add(1, Relaxed);
-        self.snapshot_nanos.fetch_add(nanos, Relaxed);
-        self.source_timeouts.fetch_add(missing as u64, Relaxed);
-    }
-
-    /// Appends what there is to say to a text page.
-    pub(super) fn write(&self, page: &mut Page<'_>, aggregator: &Aggregator) {
-        page.family(opening!(
-            gauge,
-            "parsec_telemetry_build_info",
-            "1, by the version of the crate."
-        ));
-        page.text("parsec_telemetry_build_info{version=\"");
-        page.text(env!("CARGO_PKG_VERSION"));
-        page.text("\"} ");
-        page.value(1_u64);
-        page.family(opening!(
-            counter,
-            "parsec_telemetry_scrapes",
-            "Requests for a page of numbers, by what it was answered."
-        ));
+        let mut scrapes = encoder.family(&SCRAPES);
         for ((_, format), by_code) in FORMATS.iter().zip(&self.scrapes) {
             for (code, count) in CODES.iter().zip(by_code) {
-                page.text("parsec_telemetry_scrapes_total{format=\"");
-                page.text(format);
-                page.text("\",code=\"");
-                page.text(code.as_str());
-                page.text("\"} ");
-                page.value(count.load(Relaxed));
+                let labels = [("format", *format), ("code", code.as_str())];
+                scrapes.sample(labels, count.load(Relaxed));
             }
         }
-        let seconds = Duration::from_nanos(self.snapshot_nanos.load(Relaxed)).as_secs_f64();
-        page.family(opening!(
-            summary,
-            "parsec_telemetry_snapshot_duration_seconds",
-            "How long the sources and the rules took, a snapshot."
-        ));
-        page.text("parsec_telemetry_snapshot_duration_seconds_sum ");
-        page.value(seconds);
-        page.text("parsec_telemetry_snapshot_duration_seconds_count ");
-        page.value(self.snapshots.load(Relaxed));
-        page.single(
-            gauge!("parsec_telemetry_connections_open", "Connections open now."),
-            self.open.load(Relaxed),
-        );
-        page.single(
-            counter!(
-                "parsec_telemetry_connections_accepted",
-                "Connections accepted."
-            ),
-            self.accepted.load(Relaxed),
-        );
-        page.family(opening!(
-            counter,
-            "parsec_telemetry_connections_refused",
-            "Connections that were not served, or no longer, by why."
-        ));
-        for (why, count) in REFUSALS.iter().zip(&self.refused) {
-            page.text("parsec_telemetry_connections_refused_total{reason=\"");
-            page.text(why);
-            page.text("\"} ");
-            page.value(count.load(Relaxed));
+
+        encoder
+            .family(&SNAPSHOT_DURATION)
+            .summary(durations.sum.as_secs_f64(), durations.count);
+
+        encoder.write_sample(&CONNECTIONS_OPEN, self.open.load(Relaxed));
+        encoder.write_sample(&CONNECTIONS_ACCEPTED, self.accepted.load(Relaxed));
+        let mut closed = encoder.family(&CONNECTIONS_CLOSED);
+        for (reason, count) in CLOSE_REASONS.iter().zip(&self.closed) {
+            closed.sample([("reason", *reason)], count.load(Relaxed));
         }
-        page.single(
-            counter!(
-                "parsec_telemetry_source_panics",
-                "Sections of a source that panicked and are not in a snapshot."
-            ),
-            aggregator.source_panics(),
-        );
-        page.single(
-            counter!(
-                "parsec_telemetry_source_timeouts",
-                "Sources that had not answered when a snapshot was ended without them."
-            ),
-            self.source_timeouts.load(Relaxed),
-        );
-        page.single(
-            counter!(
-                "parsec_telemetry_rule_panics",
-                "Alert rules that panicked, and so did not fire on a snapshot."
-            ),
-            aggregator.rule_panics(),
-        );
+        encoder.write_sample(&ACCEPT_ERRORS, self.accept_errors.load(Relaxed));
     }
 }
 
-/// A connection that is open.
+/// An open connection.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Stats>);
+pub(super) struct OpenConnection(Arc<Stats>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::text::TextFormat;
+    use crate::serve::process;
+
+    #[test]
+    fn docs_list_every_metric_of_the_server() {
+        let docs = include_str!("../../docs/METRICS.md");
+        let mut page = Vec::new();
+        let mut encoder = TextEncoder::new(&mut page, TextFormat::Prometheus);
+        Stats::default().encode(&mut encoder, Format::Prometheus);
+        process::encode(&mut encoder);
+        encoder.finish();
+        let page = String::from_utf8(page).expect("pages are UTF-8");
+        for line in page.lines() {
+            let Some(family) = line.strip_prefix("# TYPE ") else {
+                continue;
+            };
+            let (name, metric_type) = family.split_once(' ').expect("a name and a type");
+            let row = format!("\n| `{name}` | {metric_type} |");
+            assert!(docs.contains(&row), "docs/METRICS.md has no row{row}");
+        }
     }
 }

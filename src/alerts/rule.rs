@@ -3,88 +3,11 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
-use crate::caught::caught;
-use crate::snapshot::{Snapshot, rfc3339};
-
-/// How urgent an alert is, from what can wait to what cannot.
-///
-/// ```
-/// use parsec_telemetry::Severity;
-///
-/// assert_eq!("warning".parse(), Ok(Severity::Warning));
-/// assert_eq!(Severity::Critical.to_string(), "critical");
-/// assert!(Severity::Info < Severity::Critical);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Unusual, but nobody has to act.
-    Info,
-    /// To be looked into: traffic is served, and a threshold is crossed that tends to come before
-    /// trouble.
-    Warning,
-    /// To be acted on at once: users feel it, or will within minutes.
-    Critical,
-}
-
-impl Severity {
-    /// Every severity, least urgent first.
-    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
-
-    /// The word that the pages use.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Severity {
-    type Err = UnknownSeverity;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|severity| severity.as_str() == word);
-        known.ok_or_else(|| UnknownSeverity {
-            word: word.to_owned(),
-        })
-    }
-}
-
-/// A word that is no [`Severity`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownSeverity {
-    word: String,
-}
-
-impl fmt::Display for UnknownSeverity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [info, warning, critical] = Severity::ALL;
-        write!(
-            f,
-            "unknown severity {:?}: use {info}, {warning} or {critical}",
-            self.word
-        )
-    }
-}
-
-impl Error for UnknownSeverity {}
+use crate::catch_panic::catch_panic;
+use crate::snapshot::{FiringAlert, RuleStatus, Severity, Snapshot};
 
 /// A condition on a snapshot, with a name to know it by.
 ///
@@ -144,17 +67,29 @@ impl AlertRule {
         self.severity
     }
 
-    /// Whether it fires on a snapshot that shows no alerts; `None` if it panicked.
-    pub(crate) fn fires(&self, seen: &Snapshot) -> Option<bool> {
-        caught(|| (self.condition)(seen))
+    /// Evaluates the condition on a snapshot without alerts. The error is the message of a panic.
+    pub(crate) fn evaluate(&self, snapshot: &Snapshot) -> Result<bool, String> {
+        catch_panic(|| (self.condition)(snapshot))
     }
 
-    fn firing(&self, at: SystemTime) -> FiringAlert {
+    /// Returns the alert that the rule raises on a snapshot taken at `at`.
+    pub(crate) fn firing(&self, at: SystemTime, since: SystemTime) -> FiringAlert {
         FiringAlert {
             name: self.name.clone(),
             severity: self.severity,
             description: self.description.clone(),
             at,
+            since,
+        }
+    }
+
+    /// Returns the status of the rule before it was first evaluated.
+    pub(crate) fn status(&self) -> RuleStatus {
+        RuleStatus {
+            name: self.name.clone(),
+            severity: self.severity,
+            description: self.description.clone(),
+            ..RuleStatus::default()
         }
     }
 }
@@ -167,21 +102,6 @@ impl fmt::Debug for AlertRule {
             .field("description", &self.description)
             .finish_non_exhaustive()
     }
-}
-
-/// A rule that fired on a snapshot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FiringAlert {
-    /// The rule's name.
-    pub name: String,
-    /// The rule's severity.
-    pub severity: Severity,
-    /// The rule's line for the operator.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// When the snapshot was taken on which it fired.
-    #[serde(with = "rfc3339")]
-    pub at: SystemTime,
 }
 
 /// Checks that every rule has a name, and that no two have the same.
@@ -277,25 +197,19 @@ impl Error for AlertRuleError {}
 #[must_use]
 pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAlert> {
     let without_alerts;
-    let seen = if snapshot.alerts.is_empty() {
+    let seen = if snapshot.alerts.is_empty() && snapshot.rules.is_empty() {
         snapshot
     } else {
         without_alerts = Snapshot {
             alerts: Vec::new(),
+            rules: Vec::new(),
             ..snapshot.clone()
         };
         &without_alerts
     };
-    let fire = rules.iter().filter(|rule| rule.fires(seen) == Some(true));
-    alerts_of(snapshot.at, fire)
-}
-
-/// The alerts of the rules that fire.
-pub(crate) fn alerts_of<'a>(
-    at: SystemTime,
-    fire: impl Iterator<Item = &'a AlertRule>,
-) -> Vec<FiringAlert> {
-    let mut firing: Vec<FiringAlert> = fire.map(|rule| rule.firing(at)).collect();
-    firing.sort_by(|a, b| a.name.cmp(&b.name));
-    firing
+    let at = snapshot.at;
+    let firing = rules.iter().filter(|rule| rule.evaluate(seen) == Ok(true));
+    let mut alerts: Vec<FiringAlert> = firing.map(|rule| rule.firing(at, at)).collect();
+    alerts.sort_by(|a, b| a.name.cmp(&b.name));
+    alerts
 }

@@ -1,0 +1,143 @@
+//! The state of each rule, and what an evaluation makes of it.
+
+use std::time::SystemTime;
+
+use crate::alerts::rule::AlertRule;
+use crate::snapshot::{AlertState, FiringAlert, RuleStatus, Snapshot};
+use crate::time::Nanos;
+
+/// What the condition of a rule returned, or why it did not.
+pub(super) type Outcome = Result<bool, String>;
+
+/// The states of all rules of an aggregator, in the order of its rules.
+pub(super) struct RuleStates {
+    states: Vec<RuleState>,
+    /// The reading of the latest snapshot that was applied.
+    applied: Nanos,
+}
+
+#[derive(Clone, Default)]
+struct RuleState {
+    /// Since when the rule fires.
+    firing_since: Option<SystemTime>,
+    fired: u64,
+    failures: u64,
+    /// Why the last evaluation failed.
+    error: Option<String>,
+}
+
+impl RuleStates {
+    pub(super) fn new(rules: usize) -> Self {
+        Self {
+            states: vec![RuleState::default(); rules],
+            applied: 0,
+        }
+    }
+
+    /// Applies the outcomes of one snapshot. Those of a snapshot that is older than the last one
+    /// applied change nothing but the count of failures.
+    pub(super) fn apply(&mut self, at: SystemTime, reading: Nanos, outcomes: Vec<Outcome>) {
+        let is_current = reading >= self.applied;
+        self.applied = self.applied.max(reading);
+        for (state, outcome) in self.states.iter_mut().zip(outcomes) {
+            if let Err(error) = &outcome {
+                state.failures += 1;
+                state.error = Some(error.clone());
+            } else if is_current {
+                state.error = None;
+            }
+            match outcome {
+                Ok(true) if is_current => {
+                    if state.firing_since.is_none() {
+                        state.firing_since = Some(at);
+                        state.fired += 1;
+                    }
+                }
+                Ok(false) if is_current => state.firing_since = None,
+                // A failed evaluation leaves the state as it was.
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts an evaluation of a rule that has not returned by its deadline.
+    pub(super) fn fail(&mut self, rule: usize, error: &str) {
+        let state = &mut self.states[rule];
+        state.failures += 1;
+        state.error = Some(error.to_owned());
+    }
+
+    /// Fills the alerts and rules of a snapshot.
+    pub(super) fn fill(&self, rules: &[AlertRule], snapshot: &mut Snapshot) {
+        let at = snapshot.at;
+        let pairs = || rules.iter().zip(&self.states);
+        let firing = pairs().filter_map(|(rule, state)| Some(rule.firing(at, state.firing_since?)));
+        let mut alerts: Vec<FiringAlert> = firing.collect();
+        alerts.sort_by(|a, b| a.name.cmp(&b.name));
+        snapshot.alerts = alerts;
+
+        let mut statuses: Vec<RuleStatus> =
+            pairs().map(|(rule, state)| state.status(rule)).collect();
+        statuses.sort_by(|a, b| a.name.cmp(&b.name));
+        snapshot.rules = statuses;
+    }
+}
+
+impl RuleState {
+    fn status(&self, rule: &AlertRule) -> RuleStatus {
+        RuleStatus {
+            state: match self.firing_since {
+                Some(_) => AlertState::Firing,
+                None => AlertState::Inactive,
+            },
+            since: self.firing_since,
+            fired_total: self.fired,
+            failures_total: self.failures,
+            error: self.error.clone(),
+            ..rule.status()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Severity;
+    use std::time::Duration;
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    fn status(states: &RuleStates) -> RuleStatus {
+        let rules = [AlertRule::new("cold", Severity::Warning, |_| true)];
+        let mut snapshot = Snapshot::empty(at(99));
+        states.fill(&rules, &mut snapshot);
+        let is_firing = snapshot.rules[0].state == AlertState::Firing;
+        assert_eq!(snapshot.alerts.len(), usize::from(is_firing));
+        snapshot.rules.remove(0)
+    }
+
+    #[test]
+    fn failed_evaluation_keeps_the_state_and_is_named_until_the_next_success() {
+        let mut states = RuleStates::new(1);
+        states.apply(at(1), 1, vec![Ok(true)]);
+        states.apply(at(2), 2, vec![Err("panicked".to_owned())]);
+        let failed = status(&states);
+        assert_eq!((failed.state, failed.since), (AlertState::Firing, Some(at(1))));
+        assert_eq!((failed.failures_total, failed.error.as_deref()), (1, Some("panicked")));
+        states.apply(at(3), 3, vec![Ok(true)]);
+        let again = status(&states);
+        assert_eq!((again.since, again.fired_total, again.error), (Some(at(1)), 1, None));
+    }
+
+    #[test]
+    fn snapshot_older_than_the_last_one_applied_changes_no_state() {
+        let mut states = RuleStates::new(1);
+        states.apply(at(5), 5, vec![Ok(true)]);
+        states.apply(at(4), 4, vec![Ok(false)]);
+        assert_eq!(status(&states).state, AlertState::Firing);
+        states.apply(at(5), 5, vec![Ok(false)]);
+        assert_eq!(status(&states).state, AlertState::Inactive);
+    }
+}

@@ -1,0 +1,342 @@
+//! Sources, rules and boards become a snapshot: for the caller of `snapshot()` on its own thread,
+//! for pages on the collector thread.
+//!
+//! ```text
+//!  request ─► pending ─► sources called, or deadline ─► merged ─► rules evaluated ─► answered
+//! ```
+
+use std::mem;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::alerts::AlertRule;
+use crate::alerts::evaluator::Evaluator;
+use crate::board::{AddedSource, Board, Freshness};
+use crate::clock::CoarseClock;
+use crate::merge::{EnvelopeRate, merge};
+use crate::snapshot::Snapshot;
+use crate::time::Nanos;
+use crate::worker::{Next, Worker, lock};
+
+/// The least time that rules have once the sources have used up a deadline.
+const MIN_RULES_TIME: Duration = Duration::from_millis(50);
+
+/// What an aggregator is made of.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) sources: Vec<AddedSource>,
+    pub(crate) rules: Vec<AlertRule>,
+    pub(crate) envelope_rate: EnvelopeRate,
+    pub(crate) clock: Option<CoarseClock>,
+    pub(crate) started_at: SystemTime,
+}
+
+impl Setup {
+    /// Returns a name that no source has yet.
+    pub(crate) fn free_name(&self, name: String) -> String {
+        let is_free = |name: &String| self.sources.iter().all(|added| added.name != *name);
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        names.find(is_free).unwrap_or(name)
+    }
+}
+
+/// A snapshot, and which requests it can answer.
+pub(crate) struct Collected {
+    pub(crate) snapshot: Snapshot,
+    coverage: Coverage,
+}
+
+#[derive(Clone, Copy)]
+struct Coverage {
+    fresh_since: Instant,
+    /// A request received earlier may still wait for a call that is not in the snapshot.
+    abandoned_at: Option<Instant>,
+}
+
+impl Coverage {
+    fn satisfies(self, freshness: Freshness) -> bool {
+        freshness.allows(self.fresh_since) && self.abandoned_at <= Some(freshness.received_at)
+    }
+}
+
+/// A request for a snapshot.
+pub(crate) struct PendingRequest {
+    pub(crate) freshness: Freshness,
+    pub(crate) deadline: Instant,
+    pub(crate) respond: Box<dyn FnOnce(&Arc<Collected>) + Send>,
+}
+
+/// Takes the snapshots of an aggregator.
+pub(crate) struct Collector {
+    setup: Setup,
+    shared: Mutex<Option<Arc<Shared>>>,
+}
+
+/// What the threads of an aggregator share. Made when it is first read, and again in a child
+/// process, which has none of its parent's threads.
+struct Shared {
+    process: u32,
+    started_at: SystemTime,
+    envelope_rate: EnvelopeRate,
+    clock: CoarseClock,
+    board: Arc<Board>,
+    evaluator: Arc<Evaluator>,
+    pending: Mutex<Vec<PendingRequest>>,
+    latest: Mutex<Option<Arc<Collected>>>,
+    durations: Mutex<Durations>,
+    thread: Arc<Worker>,
+}
+
+/// How many snapshots were taken for pages, and how long that took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Durations {
+    pub(crate) count: u64,
+    pub(crate) sum: Duration,
+}
+
+impl Collector {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            shared: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Calls every source and evaluates every rule on this thread.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.shared().collect_here().snapshot
+    }
+
+    /// Returns the latest snapshot for pages, if it is fresh enough.
+    pub(crate) fn latest(&self, freshness: Freshness) -> Option<Arc<Collected>> {
+        self.shared().latest(freshness)
+    }
+
+    /// Answers a request from the collector thread, by its deadline. Where the system has no thread
+    /// left, answers it from this one, which may block.
+    pub(crate) fn request(&self, request: PendingRequest) {
+        let shared = self.shared();
+        lock(&shared.pending).push(request);
+        let weak = Arc::downgrade(&shared);
+        if !shared.thread.wake_or_spawn("parsec-collect", || step(weak)) {
+            let requests = mem::take(&mut *lock(&shared.pending));
+            shared.answer(&shared.keep(shared.collect_here()), requests);
+        }
+    }
+
+    /// Returns how long the snapshots for pages took.
+    #[cfg(feature = "serve")]
+    pub(crate) fn durations(&self) -> Durations {
+        *lock(&self.shared().durations)
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        let process = std::process::id();
+        let mut shared = lock(&self.shared);
+        match &*shared {
+            Some(shared) if shared.process == process => Arc::clone(shared),
+            _ => Arc::clone(shared.insert(Arc::new(Shared::new(process, &self.setup)))),
+        }
+    }
+}
+
+impl Shared {
+    fn new(process: u32, setup: &Setup) -> Self {
+        let thread = Arc::new(Worker::default());
+        let clock = setup.clock.clone().unwrap_or_else(CoarseClock::shared);
+        let board = Board::new(setup.sources.clone(), clock.clone(), Arc::clone(&thread));
+        let evaluator = Evaluator::new(setup.rules.clone(), Arc::clone(&thread));
+        Self {
+            process,
+            started_at: setup.started_at,
+            envelope_rate: setup.envelope_rate,
+            clock,
+            board: Arc::new(board),
+            evaluator: Arc::new(evaluator),
+            pending: Mutex::default(),
+            latest: Mutex::default(),
+            durations: Mutex::default(),
+            thread,
+        }
+    }
+
+    fn collect_here(self: &Arc<Self>) -> Collected {
+        self.board.call_all();
+        let (mut snapshot, reading, coverage) = self.merge();
+        self.evaluator.evaluate_here(&mut snapshot, reading);
+        Collected { snapshot, coverage }
+    }
+
+    /// Merges the reports on the board into a snapshot without alerts.
+    fn merge(&self) -> (Snapshot, Nanos, Coverage) {
+        let (at, reading) = (self.clock.now(), self.clock.read().reading);
+        let board = self.board.read();
+        let mut snapshot = Snapshot {
+            started_at: self.started_at,
+            sources: board.statuses,
+            ..Snapshot::empty(at)
+        };
+        merge(&board.reports, self.envelope_rate, &mut snapshot);
+        let coverage = Coverage {
+            fresh_since: board.fresh_since,
+            abandoned_at: board.abandoned_at,
+        };
+        (snapshot, reading, coverage)
+    }
+
+    fn latest(&self, freshness: Freshness) -> Option<Arc<Collected>> {
+        let latest = lock(&self.latest).clone();
+        latest.filter(|latest| latest.coverage.satisfies(freshness))
+    }
+
+    /// Keeps a snapshot for requests to come.
+    fn keep(&self, collected: Collected) -> Arc<Collected> {
+        let collected = Arc::new(collected);
+        *lock(&self.latest) = Some(Arc::clone(&collected));
+        collected
+    }
+
+    fn answer(&self, collected: &Arc<Collected>, requests: Vec<PendingRequest>) {
+        let received = requests.iter().map(|request| request.freshness.received_at);
+        if let Some(first) = received.min() {
+            let mut durations = lock(&self.durations);
+            durations.count += 1;
+            durations.sum = durations.sum.saturating_add(first.elapsed());
+        }
+        for request in requests {
+            (request.respond)(collected);
+        }
+    }
+}
+
+/// The collector thread may be parked.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.thread.wake();
+    }
+}
+
+/// The step of the collector thread.
+fn step(shared: Weak<Shared>) -> impl FnMut() -> Next + Send {
+    let mut thread = CollectorThread::default();
+    move || match shared.upgrade() {
+        Some(shared) => ControlFlow::Continue(thread.step(&shared)),
+        None => ControlFlow::Break(()),
+    }
+}
+
+/// What the collector thread is waiting for.
+#[derive(Default)]
+struct CollectorThread {
+    /// Requests whose sources are being called, or that wait for the rules to be idle.
+    waiting: Vec<PendingRequest>,
+    evaluation: Option<Evaluation>,
+}
+
+/// A snapshot whose rules are being evaluated, and the requests for it.
+struct Evaluation {
+    snapshot: Arc<Snapshot>,
+    coverage: Coverage,
+    requests: Vec<PendingRequest>,
+    /// The rules have at least until then.
+    not_before: Instant,
+}
+
+impl CollectorThread {
+    /// Answers the requests that can be answered. Returns when the next deadline is.
+    fn step(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
+        self.waiting.append(&mut lock(&shared.pending));
+        self.evaluation = self.evaluation.take().and_then(|running| running.advance(shared));
+        self.answer_from_latest(shared);
+
+        let now = Instant::now();
+        let is_stuck = shared.evaluator.is_stuck();
+        let is_busy = !is_stuck && !shared.evaluator.is_idle();
+        let is_ready = |request: &mut PendingRequest| {
+            if now >= request.deadline {
+                shared.board.abandon_calls(request.freshness);
+                // Rules that are busy with an earlier snapshot are waited for, too.
+                !is_busy || now >= request.deadline + MIN_RULES_TIME
+            } else {
+                shared.board.start_calls(request.freshness) && !is_busy
+            }
+        };
+        let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
+        if !ready.is_empty() {
+            shared.board.call_inline();
+            let (mut snapshot, reading, coverage) = shared.merge();
+            if is_stuck || is_busy {
+                shared.evaluator.fill(&mut snapshot);
+                let collected = Collected { snapshot, coverage };
+                shared.answer(&shared.keep(collected), ready);
+            } else {
+                let snapshot = Arc::new(snapshot);
+                shared.evaluator.start(&snapshot, reading);
+                let evaluation = Evaluation {
+                    snapshot,
+                    coverage,
+                    requests: ready,
+                    not_before: Instant::now() + MIN_RULES_TIME,
+                };
+                self.evaluation = evaluation.advance(shared);
+            }
+        }
+        self.next_deadline(now)
+    }
+
+    fn answer_from_latest(&mut self, shared: &Shared) {
+        for request in mem::take(&mut self.waiting) {
+            match shared.latest(request.freshness) {
+                Some(latest) => (request.respond)(&latest),
+                None => self.waiting.push(request),
+            }
+        }
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.waiting.iter().map(|request| {
+            let is_late = now >= request.deadline;
+            request.deadline + if is_late { MIN_RULES_TIME } else { Duration::ZERO }
+        });
+        let evaluating = self.evaluation.iter().flat_map(|evaluation| {
+            let requests = evaluation.requests.iter();
+            requests.map(|request| request.deadline.max(evaluation.not_before))
+        });
+        waiting.chain(evaluating).min()
+    }
+}
+
+impl Evaluation {
+    /// Answers the requests if the evaluation has ended, and otherwise those whose deadline has
+    /// passed. Returns the evaluation if requests are left.
+    fn advance(mut self, shared: &Shared) -> Option<Self> {
+        if shared.evaluator.is_idle() {
+            let collected = shared.keep(Self::collected(self.snapshot, self.coverage, shared));
+            shared.answer(&collected, self.requests);
+            return None;
+        }
+        let now = Instant::now();
+        let is_late = |request: &mut PendingRequest| now >= request.deadline.max(self.not_before);
+        let late: Vec<_> = self.requests.extract_if(.., is_late).collect();
+        if !late.is_empty() {
+            shared.evaluator.abandon();
+            // Not kept: the other requests can still wait for the rules.
+            let snapshot = Arc::clone(&self.snapshot);
+            let collected = Self::collected(snapshot, self.coverage, shared);
+            shared.answer(&Arc::new(collected), late);
+        }
+        (!self.requests.is_empty()).then_some(self)
+    }
+
+    fn collected(snapshot: Arc<Snapshot>, coverage: Coverage, shared: &Shared) -> Collected {
+        let mut snapshot = Arc::unwrap_or_clone(snapshot);
+        shared.evaluator.fill(&mut snapshot);
+        Collected { snapshot, coverage }
+    }
+}

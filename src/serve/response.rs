@@ -1,0 +1,112 @@
+//! Builds responses.
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::Full;
+
+pub(super) type Response = http::Response<Full<Bytes>>;
+
+pub(super) const TEXT_PLAIN: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT_HTML: &str = "text/html; charset=utf-8";
+
+/// Returns whether a method reads a page.
+pub(super) fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// A page: with its body, or for HEAD with the headers only.
+pub(super) fn page(is_head: bool, content_type: &'static str, body: Bytes) -> Response {
+    let length = HeaderValue::from(body.len());
+    let body = if is_head { Bytes::new() } else { body };
+    let mut response = new(StatusCode::OK, content_type, body);
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// An error as one line of text: what happened, then what to do.
+pub(super) fn error(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    new(status, TEXT_PLAIN, text.into())
+}
+
+pub(super) fn internal_error() -> Response {
+    let text = "rendering the page failed: look for a panic on standard error\n";
+    error(StatusCode::INTERNAL_SERVER_ERROR, text)
+}
+
+pub(super) fn unauthorized() -> Response {
+    let text = "no valid token in the request: send Authorization: Bearer TOKEN\n";
+    let challenge = (WWW_AUTHENTICATE, "Bearer realm=\"telemetry\"");
+    with(error(StatusCode::UNAUTHORIZED, text), [challenge])
+}
+
+/// A 503 that asks the client to retry after a second, on another connection.
+pub(super) fn unavailable(text: &'static str) -> Response {
+    let response = error(StatusCode::SERVICE_UNAVAILABLE, text);
+    with(response, [(RETRY_AFTER, "1"), (CONNECTION, "close")])
+}
+
+pub(super) fn method_not_allowed(method: &Method) -> Response {
+    let method = truncate_for_display(method.as_str());
+    let text = format!("method {method} is not supported: use GET or HEAD\n");
+    let response = error(StatusCode::METHOD_NOT_ALLOWED, text);
+    with(response, [(ALLOW, "GET, HEAD")])
+}
+
+fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    with(
+        response,
+        [
+            (CONTENT_TYPE, content_type),
+            // A cached page would show old values as current ones.
+            (CACHE_CONTROL, "no-store"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ],
+    )
+}
+
+fn with<const N: usize>(
+    mut response: Response,
+    headers: [(HeaderName, &'static str); N],
+) -> Response {
+    for (name, value) in headers {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// The first 100 characters of a client's text, with control characters escaped.
+pub(super) fn truncate_for_display(text: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    let mut chars = text.chars();
+    let mut shown: String = chars
+        .by_ref()
+        .take(MAX_CHARS)
+        .flat_map(char::escape_debug)
+        .collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displayed_text_is_escaped_and_truncated_after_100_characters() {
+        assert_eq!(truncate_for_display("a\n\u{1b}"), "a\\n\\u{1b}");
+        assert_eq!(truncate_for_display(&"é".repeat(100)), "é".repeat(100));
+        assert_eq!(
+            truncate_for_display(&"é".repeat(101)),
+            "é".repeat(100) + "…"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! A socket with deadlines for a client that is slow to send, slow to read, or idle.
+//!
+//! A deadline covers a whole request head or response: single bytes do not extend it. When it has
+//! passed, the pending read or write fails with [`io::ErrorKind::TimedOut`], and hyper closes the
+//! connection.
+//!
+//! Considered: hyper's `header_read_timeout` also runs between requests, so it cannot be shorter
+//! than the idle timeout, and hyper has no write timeout; `tokio-io-timeout` restarts with each
+//! byte and runs during a request; tower-http's `TimeoutLayer` covers the service, not the socket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::serve::options::ServeOptions;
+use crate::serve::stats::{CloseReason, Stats};
+
+/// A TCP stream that applies `header_read_timeout`, `idle_timeout` and `write_timeout`.
+pub(super) struct TimeoutStream {
+    stream: TokioIo<TcpStream>,
+    options: ServeOptions,
+    stats: Arc<Stats>,
+    in_flight: InFlight,
+    read_state: ReadState,
+    read_deadline: Instant,
+    /// Set by the first write of a response that has to wait.
+    write_deadline: Option<Instant>,
+    has_unflushed: bool,
+    /// Serves both deadlines: the read deadline is suspended while a response is written.
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What a connection without a request in flight waits for.
+#[derive(Clone, Copy, PartialEq)]
+enum ReadState {
+    /// The rest of a request head, or the first one of a connection.
+    Head,
+    /// The first byte of the next request.
+    KeepAlive,
+}
+
+/// Whether a request is in flight, which suspends the read deadline.
+///
+/// The service sets it and the stream reads it, in the same task: `Relaxed` suffices.
+#[derive(Clone, Default)]
+pub(super) struct InFlight(Arc<AtomicBool>);
+
+/// Marks a request as in flight until it is dropped.
+pub(super) struct InFlightGuard(InFlight);
+
+impl InFlight {
+    pub(super) fn start(&self) -> InFlightGuard {
+        self.0.store(true, Relaxed);
+        InFlightGuard(self.clone())
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.0.0.store(false, Relaxed);
+    }
+}
+
+impl TimeoutStream {
+    pub(super) fn new(
+        stream: TcpStream,
+        options: ServeOptions,
+        stats: Arc<Stats>,
+        in_flight: InFlight,
+    ) -> Self {
+        let read_deadline = deadline(options.header_read_timeout);
+        Self {
+            stream: TokioIo::new(stream),
+            options,
+            stats,
+            in_flight,
+            read_state: ReadState::Head,
+            read_deadline,
+            write_deadline: None,
+            has_unflushed: false,
+            timer: Box::pin(sleep_until(read_deadline)),
+        }
+    }
+
+    fn poll_read_deadline(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_unflushed || self.in_flight.0.load(Relaxed) {
+            return Poll::Pending;
+        }
+        ready!(self.poll_timer(context, self.read_deadline));
+        if self.read_state == ReadState::Head {
+            self.stats.closed(CloseReason::HeaderTimeout);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_write_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let timeout = self.options.write_timeout;
+        let deadline = *self.write_deadline.get_or_insert_with(|| deadline(timeout));
+        ready!(self.poll_timer(context, deadline));
+        self.stats.closed(CloseReason::WriteTimeout);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_timer(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(context)
+    }
+
+    fn poll_written(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.has_unflushed = true;
+        if written.is_pending() {
+            self.poll_write_deadline(context)
+        } else {
+            written
+        }
+    }
+}
+
+/// The time at which `timeout` has passed, or in 30 years if that cannot be represented.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + FAR_FUTURE)
+}
+
+impl Read for TimeoutStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            return this.poll_read_deadline(context);
+        }
+        if this.read_state == ReadState::KeepAlive {
+            this.read_state = ReadState::Head;
+            this.read_deadline = deadline(this.options.header_read_timeout);
+        }
+        read
+    }
+}
+
+impl Write for TimeoutStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.poll_written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.poll_written(context, written)
+    }
+
+    /// Ends a response: hyper flushes once the socket has taken all of it.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(context))?;
+        if this.has_unflushed {
+            this.has_unflushed = false;
+            this.write_deadline = None;
+            this.read_state = ReadState::KeepAlive;
+            this.read_deadline = deadline(this.options.idle_timeout);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,139 @@
+//! The state of each source and of each alert rule.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::severity::Severity;
+use super::wire::{self, rfc3339};
+
+/// Whether a source answers, and how old its data is.
+///
+/// ```
+/// use parsec_telemetry::SourceStatus;
+///
+/// let status = SourceStatus { name: "sessions".to_owned(), up: true, ..Default::default() };
+/// assert_eq!(status.age_seconds, None);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceStatus {
+    /// The name of the source, unique within its aggregator.
+    pub name: String,
+    /// The short name of the source's type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Whether the source answers.
+    pub up: bool,
+    /// The age of the report in this snapshot, in seconds. `None` before the first report.
+    #[serde(skip_serializing_if = "wire::is_unknown")]
+    pub age_seconds: Option<f64>,
+    /// The number of calls that panicked.
+    #[serde(skip_serializing_if = "wire::is_zero")]
+    pub panics_total: u64,
+    /// The number of calls that exceeded their deadline.
+    #[serde(skip_serializing_if = "wire::is_zero")]
+    pub timeouts_total: u64,
+    /// The error of the last call. `None` if the call succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The state of an alert rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// The condition is false.
+    #[default]
+    Inactive,
+    /// The condition is true, but has not been for long enough to fire.
+    Pending,
+    /// The condition is true, and the rule fires.
+    Firing,
+    /// The rule has fired and no longer does.
+    Resolved,
+}
+
+/// An alert rule and its state.
+///
+/// ```
+/// use parsec_telemetry::{AlertState, RuleStatus, Severity};
+///
+/// let rule = RuleStatus { name: "cache_cold".to_owned(), severity: Severity::Warning, ..Default::default() };
+/// assert_eq!(rule.state, AlertState::Inactive);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleStatus {
+    /// The name of the rule.
+    pub name: String,
+    /// The severity of the rule.
+    pub severity: Severity,
+    /// The description of the rule.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The state after the rule was evaluated on this snapshot.
+    pub state: AlertState,
+    /// When the condition became true. `None` while the rule is inactive.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub since: Option<SystemTime>,
+    /// When the rule last stopped firing.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<SystemTime>,
+    /// How long the condition must be true before the rule fires, in seconds.
+    #[serde(skip_serializing_if = "wire::is_zero_or_not_finite")]
+    pub for_seconds: f64,
+    /// How many times the rule started to fire.
+    #[serde(skip_serializing_if = "wire::is_zero")]
+    pub fired_total: u64,
+    /// The number of evaluations that panicked or exceeded their deadline.
+    #[serde(skip_serializing_if = "wire::is_zero")]
+    pub failures_total: u64,
+    /// The error of the last evaluation. `None` if the evaluation succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// An alert rule that fires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "FiringAlertKeys")]
+pub struct FiringAlert {
+    /// The name of the rule.
+    pub name: String,
+    /// The severity of the rule.
+    pub severity: Severity,
+    /// The description of the rule.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// When the snapshot on which the rule fires was taken.
+    #[serde(with = "rfc3339")]
+    pub at: SystemTime,
+    /// When the condition became true. Reads back as `at` if the key is absent.
+    #[serde(with = "rfc3339")]
+    pub since: SystemTime,
+}
+
+/// A [`FiringAlert`] as it is read: earlier versions wrote no `since`.
+#[derive(Deserialize)]
+struct FiringAlertKeys {
+    name: String,
+    severity: Severity,
+    #[serde(default)]
+    description: String,
+    #[serde(with = "rfc3339")]
+    at: SystemTime,
+    #[serde(with = "rfc3339::option", default)]
+    since: Option<SystemTime>,
+}
+
+impl From<FiringAlertKeys> for FiringAlert {
+    fn from(keys: FiringAlertKeys) -> Self {
+        Self {
+            name: keys.name,
+            severity: keys.severity,
+            description: keys.description,
+            at: keys.at,
+            since: keys.since.unwrap_or(keys.at),
+        }
+    }
+}
