@@ -207,11 +207,14 @@ impl Board {
         for (state, added) in states.iter_mut().zip(&self.sources) {
             let abandoned = state.in_flight.and_then(|call| call.abandoned_at);
             board.abandoned_at = board.abandoned_at.max(abandoned);
-            if let (Schedule::OnDemand, None, Some(last)) = (added.schedule, abandoned, state.last) {
+            if let (Schedule::OnDemand, None, Some(last)) = (added.schedule, abandoned, state.last)
+            {
                 board.fresh_since = board.fresh_since.min(last.began);
             }
             board.statuses.push(state.status(added, now, reading));
-            board.reports.extend(state.good.as_ref().map(|good| Arc::clone(&good.report)));
+            board
+                .reports
+                .extend(state.good.as_ref().map(|good| Arc::clone(&good.report)));
         }
         board
     }
@@ -337,13 +340,19 @@ fn work(board: &Weak<Board>, index: usize) -> Next {
 impl SourceState {
     /// Returns when a source is due whose call began at `began` and has just returned.
     fn next_due(&self, period: Duration, began: Nanos, now: Nanos) -> Nanos {
-        let period = Nanos::try_from(period.as_nanos()).unwrap_or(Nanos::MAX).max(MIN_PERIOD);
+        let period = Nanos::try_from(period.as_nanos())
+            .unwrap_or(Nanos::MAX)
+            .max(MIN_PERIOD);
         if self.last.is_none() {
             return now.saturating_add(random() % period);
         }
         let due = began.saturating_add(period);
         // A call that takes longer than its period is not followed at once by the next.
-        if due > now { due } else { now.saturating_add(period) }
+        if due > now {
+            due
+        } else {
+            now.saturating_add(period)
+        }
     }
 
     fn status(&mut self, added: &AddedSource, now: Instant, reading: Nanos) -> SourceStatus {
@@ -351,7 +360,9 @@ impl SourceState {
             Schedule::Every(period) => period,
             Schedule::Inline | Schedule::OnDemand => STALE_AFTER,
         };
-        let in_flight = self.in_flight.map(|call| now.saturating_duration_since(call.began));
+        let in_flight = self
+            .in_flight
+            .map(|call| now.saturating_duration_since(call.began));
         let overdue = in_flight.filter(|&time| time > stale_after);
         let overdue = overdue.map(|time| format!("no answer for {} s", time.as_secs()));
         let error = overdue.or_else(|| self.error.clone());
@@ -414,13 +425,25 @@ mod tests {
     #[test]
     fn type_name_is_shown_without_path_generics_and_wrappers() {
         for (full, short) in [
-            ("parsec_telemetry::envelopes::EnvelopeCounters", "EnvelopeCounters"),
+            (
+                "parsec_telemetry::envelopes::EnvelopeCounters",
+                "EnvelopeCounters",
+            ),
             ("a::CacheSource<b::main::{{closure}}>", "CacheSource"),
             ("alloc::sync::Arc<a::Rooms>", "Rooms"),
-            ("core::option::Option<alloc::boxed::Box<a::Rooms<u8, b::C>>>", "Rooms"),
-            ("a::polled::Polled<a::CacheSource<fn() -> a::Counters>>", "CacheSource"),
+            (
+                "core::option::Option<alloc::boxed::Box<a::Rooms<u8, b::C>>>",
+                "Rooms",
+            ),
+            (
+                "a::polled::Polled<a::CacheSource<fn() -> a::Counters>>",
+                "CacheSource",
+            ),
             ("alloc::boxed::Box<dyn a::source::Source>", "Source"),
-            ("alloc::boxed::Box<dyn a::Source + core::marker::Send>", "Source"),
+            (
+                "alloc::boxed::Box<dyn a::Source + core::marker::Send>",
+                "Source",
+            ),
             ("&a::Rooms", "Rooms"),
             ("Rooms", "Rooms"),
             ("a::Box", "Box"),
@@ -436,7 +459,10 @@ mod tests {
         let first = state.next_due(second, 0, 100);
         assert!((100..1_000_000_100).contains(&first), "{first}");
         let now = Instant::now();
-        state.last = Some(Returned { began: now, ended: now });
+        state.last = Some(Returned {
+            began: now,
+            ended: now,
+        });
         assert_eq!(state.next_due(second, 500, 700), 1_000_000_500);
         assert_eq!(state.next_due(second, 500, 2_000_000_000), 3_000_000_000);
         assert_eq!(state.next_due(Duration::ZERO, 0, 1), MIN_PERIOD);

@@ -252,7 +252,10 @@ impl CollectorThread {
     /// Answers the requests that can be answered. Returns when the next deadline is.
     fn step(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         self.waiting.append(&mut lock(&shared.pending));
-        self.evaluation = self.evaluation.take().and_then(|running| running.advance(shared));
+        self.evaluation = self
+            .evaluation
+            .take()
+            .and_then(|running| running.advance(shared));
         self.answer_from_latest(shared);
 
         let now = Instant::now();
@@ -302,7 +305,12 @@ impl CollectorThread {
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|request| {
             let is_late = now >= request.deadline;
-            request.deadline + if is_late { MIN_RULES_TIME } else { Duration::ZERO }
+            request.deadline
+                + if is_late {
+                    MIN_RULES_TIME
+                } else {
+                    Duration::ZERO
+                }
         });
         let evaluating = self.evaluation.iter().flat_map(|evaluation| {
             let requests = evaluation.requests.iter();

@@ -120,13 +120,13 @@ pub use channels::{ChannelEntry, ChannelLister, ChannelSource};
 pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
+pub use polled::Polled;
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
 pub use snapshot::{
     AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
     RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
-pub use polled::Polled;
 pub use source::{Report, Schedule, Source, SourceError};
 pub use tokens::{TokenCounters, TokenCountersBuilder};
 

@@ -147,7 +147,10 @@ mod tests {
         assert_eq!(mean(&[f64::MAX, f64::MAX]), f64::MAX.to_bits());
         assert_eq!(mean(&[1.0, 2.0, 4.0]), (7.0f64 / 3.0).to_bits());
         assert_eq!(mean(&[f64::MAX, -f64::MAX]), 0.0f64.to_bits());
-        assert_eq!(mean(&[f64::NAN, 30.0, f64::INFINITY, 0.0]), 15.0f64.to_bits());
+        assert_eq!(
+            mean(&[f64::NAN, 30.0, f64::INFINITY, 0.0]),
+            15.0f64.to_bits()
+        );
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl Worker {
             while let ControlFlow::Continue(until) = step() {
                 match until {
                     None => thread::park(),
-                    Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
+                    Some(until) => {
+                        thread::park_timeout(until.saturating_duration_since(Instant::now()))
+                    }
                 }
             }
         };

@@ -28,7 +28,10 @@ enum Job {
     None,
     Requested(Arc<Snapshot>, Nanos),
     /// The rule that is being evaluated, and whether it is still waited for.
-    Running { rule: usize, is_awaited: bool },
+    Running {
+        rule: usize,
+        is_awaited: bool,
+    },
 }
 
 impl Evaluator {
@@ -74,7 +77,13 @@ impl Evaluator {
 
     /// Returns whether a rule has not returned by the deadline of a page, and still has not.
     pub(crate) fn is_stuck(&self) -> bool {
-        matches!(lock(&self.state).job, Job::Running { is_awaited: false, .. })
+        matches!(
+            lock(&self.state).job,
+            Job::Running {
+                is_awaited: false,
+                ..
+            }
+        )
     }
 
     /// Gives up the evaluation in progress: its rule is named and counted as failed, once.
@@ -84,7 +93,9 @@ impl Evaluator {
             && mem::replace(is_awaited, false)
         {
             let rule = *rule;
-            state.rules.fail(rule, "condition did not return by the deadline of a page");
+            state
+                .rules
+                .fail(rule, "condition did not return by the deadline of a page");
         }
     }
 

@@ -124,11 +124,20 @@ mod tests {
         states.apply(at(1), 1, vec![Ok(true)]);
         states.apply(at(2), 2, vec![Err("panicked".to_owned())]);
         let failed = status(&states);
-        assert_eq!((failed.state, failed.since), (AlertState::Firing, Some(at(1))));
-        assert_eq!((failed.failures_total, failed.error.as_deref()), (1, Some("panicked")));
+        assert_eq!(
+            (failed.state, failed.since),
+            (AlertState::Firing, Some(at(1)))
+        );
+        assert_eq!(
+            (failed.failures_total, failed.error.as_deref()),
+            (1, Some("panicked"))
+        );
         states.apply(at(3), 3, vec![Ok(true)]);
         let again = status(&states);
-        assert_eq!((again.since, again.fired_total, again.error), (Some(at(1)), 1, None));
+        assert_eq!(
+            (again.since, again.fired_total, again.error),
+            (Some(at(1)), 1, None)
+        );
     }
 
     #[test]

@@ -166,7 +166,12 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let open = Arc::clone(&routes.stats).accepted();
     let in_flight = InFlight::default();
-    let stream = TimeoutStream::new(stream, options, Arc::clone(&routes.stats), in_flight.clone());
+    let stream = TimeoutStream::new(
+        stream,
+        options,
+        Arc::clone(&routes.stats),
+        in_flight.clone(),
+    );
     let routes = Arc::clone(routes);
     let longest = options
         .scrape_timeout

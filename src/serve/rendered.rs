@@ -44,8 +44,15 @@ impl RenderedPages {
     /// Returns a page that has been rendered. It is uncompressed if it is too small to compress.
     pub(super) fn get(&self, of: &Arc<Collected>, encoding: Encoding) -> Option<(Encoding, Bytes)> {
         let rendered = lock(&self.0);
-        let rendered = rendered.as_ref().filter(|rendered| Arc::ptr_eq(&rendered.collected, of))?;
-        let find = |wanted| rendered.pages.iter().find(|(encoding, _)| *encoding == wanted);
+        let rendered = rendered
+            .as_ref()
+            .filter(|rendered| Arc::ptr_eq(&rendered.collected, of))?;
+        let find = |wanted| {
+            rendered
+                .pages
+                .iter()
+                .find(|(encoding, _)| *encoding == wanted)
+        };
         let is_small = |(_, page): &&(Encoding, Bytes)| page.len() < MIN_COMPRESS_SIZE;
         let page = find(encoding).or_else(|| find(encoding.uncompressed()).filter(is_small));
         page.cloned()

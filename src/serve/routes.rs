@@ -31,8 +31,7 @@ const PATHS: [(&str, &str); 5] = [
     (READY, "ready until the server drains"),
 ];
 
-const LIMIT_REACHED: &str =
-    "connection limit reached: retry, or raise max_connections\n";
+const LIMIT_REACHED: &str = "connection limit reached: retry, or raise max_connections\n";
 const DRAINING: &str = "the server is shutting down: retry after its restart\n";
 
 /// What a connection may request.
@@ -63,7 +62,11 @@ impl Routes {
         let stats = Arc::<Stats>::default();
         let self_metrics = Some(Arc::clone(&stats));
         Self {
-            pages: Arc::new(Pages::new(aggregator, options.scrape_options(), self_metrics)),
+            pages: Arc::new(Pages::new(
+                aggregator,
+                options.scrape_options(),
+                self_metrics,
+            )),
             options,
             stats,
             token,

@@ -12,7 +12,7 @@ const PROTECTED: [&str; 4] = [INDEX, JSON, TEXT, UNKNOWN];
 const PROBES: [&str; 2] = [HEALTH, READY];
 
 /// The body of a 401 response.
-const UNAUTHORIZED: &str = "this page wants a token: send it as Authorization: Bearer TOKEN\n";
+const UNAUTHORIZED: &str = "no valid token in the request: send Authorization: Bearer TOKEN\n";
 
 /// The errors for an empty token and for one with an invalid byte.
 const EMPTY_TOKEN: &str = "the bearer token is empty: use letters, digits and - . _ ~ + / =";

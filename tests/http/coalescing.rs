@@ -16,8 +16,8 @@ fn a_thousand_concurrent_requests_cost_at_most_two_calls() {
     for (max_age, most) in [(Duration::ZERO, 2), (NEVER, 1)] {
         let gate = Gate::default();
         let server = Server::builder(Aggregator::new().source(gate.source()))
-            .source_timeout(NEVER)
-            .freshness(max_age)
+            .scrape_timeout(NEVER)
+            .max_snapshot_age(max_age)
             .build();
         let first = server.respond(&get(JSON));
         gate.wait_for_call();
@@ -37,7 +37,7 @@ fn a_thousand_concurrent_requests_cost_at_most_two_calls() {
 fn both_formats_show_the_same_snapshot_within_max_snapshot_age() {
     let source = CountsCalls::default();
     let server = Server::builder(Aggregator::new().source(source.clone()))
-        .freshness(NEVER)
+        .max_snapshot_age(NEVER)
         .build();
     for _ in 0..3 {
         let json = snapshot(&server.handle(&get(JSON)));

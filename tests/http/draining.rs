@@ -14,7 +14,7 @@ use crate::{NEVER, SHORT};
 #[test]
 fn shutdown_closes_idle_connections_and_frees_the_port() {
     let server = Server::builder(Aggregator::new())
-        .header_timeout(NEVER)
+        .header_read_timeout(NEVER)
         .idle_timeout(NEVER)
         .drain_timeout(NEVER);
     let mut server = RunningServer::of(server.build());
@@ -43,7 +43,7 @@ fn shutdown_before_the_first_connection_ends_the_server() {
 fn request_in_flight_is_finished_before_the_server_ends() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .source_timeout(NEVER)
+        .scrape_timeout(NEVER)
         .drain_timeout(NEVER);
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();
@@ -81,7 +81,7 @@ fn request_in_flight_is_finished_before_the_server_ends() {
 #[test]
 fn incomplete_request_is_dropped_after_drain_timeout() {
     let server = Server::builder(Aggregator::new())
-        .header_timeout(NEVER)
+        .header_read_timeout(NEVER)
         .drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
     let mut clients = ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"].map(|first| {
@@ -102,7 +102,7 @@ fn incomplete_request_is_dropped_after_drain_timeout() {
 #[test]
 fn unread_response_is_dropped_after_drain_timeout() {
     let server = Server::builder(Aggregator::new().source(Large))
-        .header_timeout(NEVER)
+        .header_read_timeout(NEVER)
         .drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();
@@ -121,7 +121,7 @@ fn unread_response_is_dropped_after_drain_timeout() {
 fn blocked_source_does_not_keep_the_server_from_ending() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .source_timeout(NEVER)
+        .scrape_timeout(NEVER)
         .drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();

@@ -275,7 +275,7 @@ fn server() -> Server {
     let aggregator = Aggregator::new()
         .source(envelopes)
         .source(TokenCounters::new());
-    Server::builder(aggregator).freshness(NEVER).build()
+    Server::builder(aggregator).max_snapshot_age(NEVER).build()
 }
 
 fn page(server: &Server, path: &str, headers: &[(HeaderName, &str)]) -> Page {

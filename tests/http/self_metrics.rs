@@ -11,13 +11,13 @@ use parsec_telemetry::{Aggregator, EnvelopeCounters, Server};
 use crate::support::page::{JSON, TEXT, call, get, get_with, text, uncached};
 
 const SCRAPES: &str = "parsec_telemetry_scrapes_total";
-const CLOSED: &str = "parsec_telemetry_connections_refused_total";
+const CLOSED: &str = "parsec_telemetry_connections_closed_total";
 
 /// JSON, Prometheus and OpenMetrics.
 const FORMATS: usize = 3;
 /// 200, 401, 405, 500 and 503.
 const CODES: usize = 5;
-const CLOSE_REASONS: usize = 5;
+const CLOSE_REASONS: usize = 4;
 
 #[test]
 fn scrapes_are_counted_by_format_and_code() {

@@ -25,8 +25,8 @@ fn blocked_rules_do_not_affect_the_other_rules() {
     ];
     let aggregator = Aggregator::new().source(Responsive).with_alerts(rules);
     let server = Server::builder(aggregator.expect("valid rules"))
-        .source_timeout(NEVER)
-        .freshness(Duration::ZERO)
+        .scrape_timeout(NEVER)
+        .max_snapshot_age(Duration::ZERO)
         .build();
 
     // The first page waits until its deadline. The others have the time and do not wait.
@@ -81,7 +81,7 @@ fn rules_are_evaluated_while_a_source_is_blocked() {
     let aggregator = Aggregator::new().source(gate.source()).source(Responsive);
     let rules = vec![fires_on_responsive("fires")];
     let server = Server::builder(aggregator.with_alerts(rules).expect("valid rules"))
-        .freshness(NEVER)
+        .max_snapshot_age(NEVER)
         .build();
     let patient = server.respond(&get_json_within("20"));
     gate.wait_for_call();

@@ -26,7 +26,7 @@ const STALE_SAMPLE: &str = "\nparsec_telemetry_source_missing{source=\"0\",type=
 fn scrape_timeout_header_replaces_the_configured_timeout() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .source_timeout(Duration::from_millis(50))
+        .scrape_timeout(Duration::from_millis(50))
         .build();
     let patient = server.respond(&get_json_within("20"));
     gate.wait_for_call();
@@ -42,7 +42,7 @@ fn scrape_timeout_header_replaces_the_configured_timeout() {
 fn blocked_source_costs_its_timeout_once_and_recovers() {
     let gate = Gate::default();
     let server = never_timing_out(gated_and_responsive(&gate))
-        .freshness(Duration::ZERO)
+        .max_snapshot_age(Duration::ZERO)
         .build();
     let start = Instant::now();
     let page = answer(server.respond(&get_json_within("0.5")));
@@ -74,7 +74,7 @@ fn each_request_waits_for_a_source_until_its_own_deadline() {
     for max_age in [Duration::ZERO, NEVER] {
         let gate = Gate::default();
         let server = Server::builder(gated_and_responsive(&gate))
-            .freshness(max_age)
+            .max_snapshot_age(max_age)
             .build();
         let patient = server.respond(&get_json_within("20"));
         gate.wait_for_call();
@@ -108,8 +108,8 @@ fn blocked_sources_are_called_once_each() {
         .map(Gate::source)
         .fold(Aggregator::new(), Aggregator::source);
     let server = Server::builder(aggregator.source(Responsive))
-        .freshness(Duration::ZERO)
-        .source_timeout(Duration::from_millis(200))
+        .max_snapshot_age(Duration::ZERO)
+        .scrape_timeout(Duration::from_millis(200))
         .build();
     for _ in 0..20 {
         let page = answer(server.respond(&get(JSON)));
@@ -159,7 +159,7 @@ fn blocked_source_does_not_block_the_executor_of_a_mounted_handler() {
 fn source_is_abandoned_when_its_only_request_is_dropped() {
     let gate = Gate::default();
     let server = never_timing_out(Aggregator::new().source(gate.source()))
-        .freshness(Duration::ZERO)
+        .max_snapshot_age(Duration::ZERO)
         .build();
     let dropped = server.respond(&get(JSON));
     gate.wait_for_call();
@@ -172,7 +172,7 @@ fn source_is_abandoned_when_its_only_request_is_dropped() {
 fn request_that_joins_a_call_does_not_outlast_the_deadline_of_that_call() {
     let gate = Gate::default();
     let server = never_timing_out(Aggregator::new().source(gate.source()))
-        .freshness(NEVER)
+        .max_snapshot_age(NEVER)
         .build();
     let first = server.respond(&get_json_within("0.5"));
     gate.wait_for_call();
@@ -186,7 +186,7 @@ fn request_that_joins_a_call_does_not_outlast_the_deadline_of_that_call() {
 fn incomplete_page_is_not_reused_for_a_request_with_more_time() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .freshness(NEVER)
+        .max_snapshot_age(NEVER)
         .build();
     let page = answer(server.respond(&get_json_within("0.2")));
     assert_eq!(stale_sources(&page), [GATED]);
@@ -206,7 +206,7 @@ fn incomplete_page_is_not_reused_for_a_request_with_more_time() {
 fn page_of_a_dropped_request_is_not_reused() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .freshness(NEVER)
+        .max_snapshot_age(NEVER)
         .build();
     let dropped = server.respond(&get(JSON));
     gate.wait_for_call();
@@ -249,7 +249,7 @@ fn gated_and_responsive(gate: &Gate) -> Aggregator {
 
 /// Requests without a timeout of their own wait longer than [`answer`] does.
 fn never_timing_out(aggregator: Aggregator) -> ServerBuilder {
-    Server::builder(aggregator).source_timeout(NEVER)
+    Server::builder(aggregator).scrape_timeout(NEVER)
 }
 
 /// Repeats a request until every source has answered.

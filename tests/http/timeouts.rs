@@ -18,7 +18,7 @@ use crate::{NEVER, SHORT};
 
 #[test]
 fn incomplete_headers_close_the_connection_after_header_read_timeout() {
-    let server = Server::builder(Aggregator::new()).header_timeout(SHORT);
+    let server = Server::builder(Aggregator::new()).header_read_timeout(SHORT);
     let server = RunningServer::of(server.build());
     for sent in ["", "G", "GET /healthz HTTP/1.1\r\nhost: x\r\n"] {
         let start = Instant::now();
@@ -31,7 +31,7 @@ fn incomplete_headers_close_the_connection_after_header_read_timeout() {
 
 #[test]
 fn headers_that_trickle_in_close_the_connection_after_header_read_timeout() {
-    let server = Server::builder(Aggregator::new()).header_timeout(SHORT);
+    let server = Server::builder(Aggregator::new()).header_read_timeout(SHORT);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
     let start = Instant::now();
@@ -47,7 +47,7 @@ fn headers_that_trickle_in_close_the_connection_after_header_read_timeout() {
 #[test]
 fn idle_connection_is_closed_after_idle_timeout() {
     let server = Server::builder(Aggregator::new())
-        .header_timeout(NEVER)
+        .header_read_timeout(NEVER)
         .idle_timeout(SHORT);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
@@ -61,7 +61,7 @@ fn idle_connection_is_closed_after_idle_timeout() {
 #[test]
 fn idle_connection_is_not_closed_by_header_read_timeout() {
     let server = Server::builder(Aggregator::new())
-        .header_timeout(SHORT)
+        .header_read_timeout(SHORT)
         .idle_timeout(NEVER);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
@@ -80,8 +80,8 @@ fn idle_connection_is_not_closed_by_header_read_timeout() {
 fn slow_page_is_not_cut_short_by_header_read_timeout() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .header_timeout(SHORT)
-        .source_timeout(NEVER);
+        .header_read_timeout(SHORT)
+        .scrape_timeout(NEVER);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
     client.send_get(JSON);

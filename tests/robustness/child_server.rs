@@ -73,14 +73,16 @@ fn child_process() {
     }
     let server = LocalServer::without_baseline(aggregator, |server| match kind {
         Kind::Default => server,
-        Kind::FewDescriptors | Kind::NoTimeouts => server.header_timeout(NEVER).idle_timeout(NEVER),
+        Kind::FewDescriptors | Kind::NoTimeouts => {
+            server.header_read_timeout(NEVER).idle_timeout(NEVER)
+        }
         Kind::FailingSources => server
-            .header_timeout(2 * SHORT)
+            .header_read_timeout(2 * SHORT)
             .idle_timeout(10 * SHORT)
             .write_timeout(2 * SHORT)
-            .source_timeout(SHORT),
+            .scrape_timeout(SHORT),
         // A debug build is slow.
-        Kind::ManyPatterns => server.source_timeout(NEVER),
+        Kind::ManyPatterns => server.scrape_timeout(NEVER),
     });
     println!("listening at {}", server.address);
     for command in io::stdin().lock().bytes().map_while(Result::ok) {

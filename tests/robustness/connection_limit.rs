@@ -18,14 +18,14 @@ use crate::wire::request;
 use crate::{GET_HEALTH, GET_JSON, GET_READY, NEVER, SHORT};
 
 /// The last words of the response to a page beyond the limit.
-const LIMIT_REACHED: &str = "raise the limit\n";
+const LIMIT_REACHED: &str = "retry, or raise max_connections\n";
 
 #[test]
 fn probes_are_answered_and_pages_refused_while_the_limit_is_reached() {
     let server = LocalServer::start(|server| {
         server
             .max_connections(4)
-            .header_timeout(NEVER)
+            .header_read_timeout(NEVER)
             .idle_timeout(NEVER)
     });
     let idle: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
@@ -86,7 +86,7 @@ fn five_thousand_idle_connections_do_not_delay_probes_and_known_scrapers() {
 
 #[test]
 fn idle_connections_beyond_the_limit_make_room_after_header_read_timeout() {
-    let server = LocalServer::start(|server| server.max_connections(4).header_timeout(SHORT));
+    let server = LocalServer::start(|server| server.max_connections(4).header_read_timeout(SHORT));
     let idle: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     poll("a connection within the limit", || {
         let response = server.request(GET_JSON);

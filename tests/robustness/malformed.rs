@@ -41,7 +41,8 @@ pub(crate) fn cases() -> Vec<Case> {
 
 #[test]
 fn malformed_request_is_answered_once_or_closed() {
-    let server = LocalServer::start(|server| server.header_timeout(2 * SHORT).idle_timeout(SHORT));
+    let server =
+        LocalServer::start(|server| server.header_read_timeout(2 * SHORT).idle_timeout(SHORT));
     for (name, request, statuses) in cases() {
         let mut client = server.connect();
         // The server may close the connection before it has read everything.

@@ -19,7 +19,7 @@ use crate::{GET_JSON, GET_READY, NEVER, SHORT, sources};
 fn server_with_stalled_clients_ends_after_drain_timeout() {
     let mut server = LocalServer::with_aggregator(sources::large(), |server| {
         server
-            .header_timeout(NEVER)
+            .header_read_timeout(NEVER)
             .idle_timeout(NEVER)
             .write_timeout(NEVER)
             .drain_timeout(SHORT)

@@ -11,7 +11,7 @@ use crate::{GET_JSON, NEVER, SHORT, sources};
 
 #[test]
 fn silent_client_is_disconnected_after_header_read_timeout() {
-    let server = LocalServer::start(|server| server.header_timeout(SHORT));
+    let server = LocalServer::start(|server| server.header_read_timeout(SHORT));
     let mut client = server.connect();
     assert_eq!(read_to_close(&mut client), "");
     drop(client);
@@ -20,7 +20,7 @@ fn silent_client_is_disconnected_after_header_read_timeout() {
 
 #[test]
 fn client_that_sends_single_bytes_is_disconnected_after_header_read_timeout() {
-    let server = LocalServer::start(|server| server.header_timeout(SHORT));
+    let server = LocalServer::start(|server| server.header_read_timeout(SHORT));
     let mut client = server.connect();
     let mut bytes = GET_JSON.bytes().cycle();
     poll("the connection is closed", || {

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use parsec_telemetry::{Aggregator, Server, Snapshot};
-use serde_json::Value;
 
 use super::poll::DEADLINE;
 
@@ -41,7 +40,7 @@ pub(crate) fn get_json_within(seconds: &str) -> Request<()> {
 /// A server that takes a snapshot for every request.
 pub(crate) fn uncached(aggregator: Aggregator) -> Server {
     Server::builder(aggregator)
-        .freshness(Duration::ZERO)
+        .max_snapshot_age(Duration::ZERO)
         .build()
 }
 
@@ -85,22 +84,16 @@ pub(crate) fn parse_snapshot(json: &[u8]) -> Snapshot {
     serde_json::from_slice(json).expect("a snapshot")
 }
 
-/// The types, without their paths, of the sources that the JSON page reports as not answering.
+/// The names of the sources that are stale.
 pub(crate) fn stale_sources(page: &Page) -> Vec<String> {
-    let short = |source: &Value| {
-        let name = source["type"].as_str()?;
-        Some(name.rsplit("::").next()?.to_owned())
-    };
-    missing(page).iter().filter_map(short).collect()
+    let sources = snapshot(page).sources.into_iter();
+    let stale = sources.filter(|source| !source.up);
+    stale.map(|source| source.name).collect()
 }
 
-/// The names of the rules that the JSON page reports as failed.
+/// The names of the rules whose last evaluation failed.
 pub(crate) fn failed_rules(page: &Page) -> Vec<String> {
-    let name = |rule: &Value| Some(rule["rule"].as_str()?.to_owned());
-    missing(page).iter().filter_map(name).collect()
-}
-
-fn missing(page: &Page) -> Vec<Value> {
-    let page: Value = serde_json::from_slice(&body(page)).expect("JSON");
-    page["missing"].as_array().cloned().unwrap_or_default()
+    let rules = snapshot(page).rules.into_iter();
+    let failed = rules.filter(|rule| rule.error.is_some());
+    failed.map(|rule| rule.name).collect()
 }
