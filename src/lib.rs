@@ -1,18 +1,24 @@
-//! Wait-free windowed counters, one snapshot of everything, alert rules over it, and two pages that
-//! show it.
+//! Wait-free windowed counters for a pub/sub broker, and the pages its operators read.
 //!
-//! For a pub/sub broker that publishes millions of envelopes a second, and for the operator who
-//! opens its page at three in the morning. Counting must not be felt, nothing counted may be lost,
-//! and every number has to mean what it says.
+//! The crate counts envelopes and tokens, collects what the application's own sources report,
+//! evaluates alert rules over the result, and renders it as JSON and in the Prometheus text
+//! formats. Its major parts are:
+//!
+//! - [Counters](#counters) for hot paths: recording an event takes about 2 ns, without a lock or a
+//!   retry, at any number of threads.
+//! - [Sources and the aggregator](#sources-and-the-aggregator), which merge all numbers into one
+//!   [`Snapshot`].
+//! - [Alert rules](#alert-rules) over the snapshot.
+//! - [Pages](#pages), which render it, and a small HTTP server for them.
+//!
+//! # Example
 //!
 //! ```
-//! use parsec_telemetry::{Aggregator, AlertRule, CacheCounters, CacheSource, EnvelopeCounters, Severity, TokenCounters};
+//! use parsec_telemetry::{Aggregator, AlertRule, CacheCounters, CacheSource, EnvelopeCounters, Severity};
 //!
 //! let envelopes = EnvelopeCounters::new();
-//! let tokens = TokenCounters::new();
 //! let aggregator = Aggregator::new()
 //!     .source(envelopes.clone())
-//!     .source(tokens.clone())
 //!     .source(CacheSource::new(|| CacheCounters { hits: 7, misses: 3, ..Default::default() }))
 //!     .with_alerts(vec![
 //!         AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0)
@@ -21,7 +27,6 @@
 //!
 //! let data = envelopes.aspect("data"); // once, where the publisher is built
 //! data.observe(); // on every publish
-//! envelopes.observe("cursor"); // or by name
 //!
 //! let snapshot = aggregator.snapshot();
 //! assert_eq!(snapshot.envelopes.by_aspect["data"], 1);
@@ -29,8 +34,7 @@
 //! # Ok::<(), parsec_telemetry::AlertRuleError>(())
 //! ```
 //!
-//! With the feature `serve`, which is on unless it is turned off, one line puts the pages on a
-//! port:
+//! The feature `serve`, enabled by default, serves the pages on a port:
 //!
 //! ```no_run
 //! # #[cfg(feature = "serve")]
@@ -40,40 +44,67 @@
 //! # }
 //! ```
 //!
-//! # The way through
-//!
-//! Data flows one way:
+//! # Data flow
 //!
 //! ```text
-//!  observe ──► shard ──► Source ──► Aggregator ──► Snapshot ──► Format ──► serve
-//!  (every publish)       (every time that a page is read)
+//!  observe() ──► counter ──┐
+//!                          ├──► Source ──► Aggregator ──► Snapshot ──► Format ──► serve
+//!  the application's data ─┘                   ▲             (JSON, Prometheus)
+//!                                          AlertRule
+//!
+//!  on every event                 when a page is read
 //! ```
 //!
-//! - **Count**: [`EnvelopeCounters`], whose [`Aspect`]s are handles for the hot path, and
-//!   [`TokenCounters`].
-//! - **Report**: a [`Source`] knows some of the numbers. The counters are sources;
-//!   [`ChannelSource`] and [`CacheSource`] are made of what you have; your own takes a few lines.
-//! - **Aggregate**: an [`Aggregator`] asks every source, makes a [`Snapshot`] and evaluates
-//!   [`AlertRule`]s over it.
-//! - **Show**: a [`Format`] renders a snapshot as JSON or as Prometheus text.
+//! ## Counters
+//!
+//! [`EnvelopeCounters`] counts published envelopes by aspect: a total for each, and the rate of the
+//! last 60 seconds over all. An [`Aspect`] is a handle to one of them, for the hot path.
+//! [`TokenCounters`] counts issued, revoked and expired tokens, over an hour. Both are cheap to
+//! clone, and clones share their counts.
+//!
+//! ## Sources and the aggregator
+//!
+//! A [`Source`] reports some of the six sections of a snapshot: channels, envelopes, presence,
+//! history, tokens and cache. The counters are sources. [`ChannelSource`] reports what a
+//! [`ChannelLister`] lists, and [`CacheSource`] the hit rate of a cache over the last hour.
+//! Implement [`Source`] for everything else; its [`schedule`](Source::schedule) selects the thread
+//! that calls it, and [`Polled`] calls a slow source in the background.
+//!
+//! An [`Aggregator`] collects all sources and merges their reports. A source that fails, panics or
+//! is late keeps its last good report in the snapshot, which names it in `sources`.
+//!
+//! ## Alert rules
+//!
+//! An [`AlertRule`] is a condition on a snapshot, with a name and a [`Severity`]. The rules whose
+//! condition holds are the snapshot's `alerts`; `rules` has the state of every rule.
+//!
+//! ## Pages
+//!
+//! A [`Format`] renders a snapshot as JSON, Prometheus text 0.0.4 or OpenMetrics 1.0.
 #![cfg_attr(
     feature = "serve",
-    doc = "- **Serve**: a [`Handler`] mounts a page in any hyper, axum or tower application; [`serve()`] is a small server of its own."
+    doc = "A [`Handler`] serves one page, mounted in a hyper, axum or tower application. [`serve()`] and [`Server`] serve both pages and the probes `/healthz` and `/readyz` on a listener, with limits on connections, time and bytes."
 )]
-//! - **Test**: a [`ManualClock`] stands still until it is told to advance, in your tests as in this
-//!   crate's.
+//! `docs/METRICS.md` in the repository lists every metric and every JSON key.
 //!
-//! What is promised, and why it holds, is on the design page: [`design`].
+//! # Guarantees
 //!
-//! # Features
+//! [`design`] describes the mechanism, states each guarantee with the test that holds it, and says
+//! what a number means, what the crate costs, and where its limits are.
 //!
-//! `serve` (default) brings the pages over HTTP, with tokio and hyper. Without default features the
-//! crate is the counters, the aggregator and the two renderers, and there is no async runtime in
-//! its tree.
+//! # Testing
+//!
+//! A [`ManualClock`] advances only when told to, so that tests of windows and rates need no sleep.
+//!
+//! # Feature flags
+//!
+//! - `serve` (default): the handlers and the server, with tokio and hyper. Without it, the crate is
+//!   counters, aggregator and renderers, and depends on no async runtime.
+//! - `tracing`: events for accept errors and stale sources. Off by default.
 
 pub mod design;
 
-// From the ground up.
+// In level order: a module imports only from modules above it.
 
 mod catch_panic;
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
@@ -130,7 +161,7 @@ pub use snapshot::{
 pub use source::{Report, Schedule, Source, SourceError};
 pub use tokens::{TokenCounters, TokenCountersBuilder};
 
-/// The README's program, kept true.
+/// Compiles the programs in the README.
 #[cfg(all(doctest, feature = "serve"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

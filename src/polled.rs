@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats,
-};
-use crate::source::{Report, Schedule, Source, SourceError};
+use crate::source::{Schedule, Source, forward_sections};
 
 /// Calls a source once per period instead of for each snapshot.
 ///
@@ -35,33 +32,7 @@ impl<S: Source> Polled<S> {
 }
 
 impl<S: Source> Source for Polled<S> {
-    fn channels(&self) -> Option<ChannelStats> {
-        self.source.channels()
-    }
-
-    fn envelopes(&self) -> Option<EnvelopeStats> {
-        self.source.envelopes()
-    }
-
-    fn presence(&self) -> Option<PresenceStats> {
-        self.source.presence()
-    }
-
-    fn history(&self) -> Option<HistoryStats> {
-        self.source.history()
-    }
-
-    fn tokens(&self) -> Option<TokenStats> {
-        self.source.tokens()
-    }
-
-    fn cache(&self) -> Option<CacheStats> {
-        self.source.cache()
-    }
-
-    fn collect(&self) -> Result<Report, SourceError> {
-        self.source.collect()
-    }
+    forward_sections!(self => Some(&self.source));
 
     fn schedule(&self) -> Schedule {
         Schedule::Every(self.period)

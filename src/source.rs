@@ -168,58 +168,53 @@ pub struct Report {
     pub cache: Option<CacheStats>,
 }
 
-/// Forwards every method of [`Source`] to a wrapped source. A macro, so that a wrapper cannot miss
-/// one: the default of a method would then hide what the wrapped source measures.
-macro_rules! forward {
-    ($wrapper:ty) => {
-        impl<S: Source + ?Sized> Source for $wrapper {
-            forward!(@ channels -> Option<ChannelStats>, envelopes -> Option<EnvelopeStats>,
-                presence -> Option<PresenceStats>, history -> Option<HistoryStats>,
-                tokens -> Option<TokenStats>, cache -> Option<CacheStats>,
-                collect -> Result<Report, SourceError>, schedule -> Schedule);
+/// Forwards the sections of a wrapper to the source that it may wrap. A macro, so that no wrapper
+/// misses a section: the default would hide what the wrapped source measures.
+macro_rules! forward_sections {
+    ($self:ident => $source:expr) => {
+        forward_sections!(@ $self => $source; channels ChannelStats, envelopes EnvelopeStats,
+            presence PresenceStats, history HistoryStats, tokens TokenStats, cache CacheStats);
+
+        fn collect(&$self) -> Result<crate::source::Report, crate::source::SourceError> {
+            $source.map_or_else(|| Ok(crate::source::Report::default()), Source::collect)
         }
     };
-    (@ $($method:ident -> $returned:ty),+) => {
-        $(fn $method(&self) -> $returned {
-            (**self).$method()
+    (@ $self:ident => $source:expr; $($section:ident $stats:ident),+) => {
+        $(fn $section(&$self) -> Option<crate::snapshot::$stats> {
+            $source.and_then(Source::$section)
         })+
     };
 }
 
-forward!(&S);
-forward!(Arc<S>);
-forward!(Box<S>);
+pub(crate) use forward_sections;
+
+impl<S: Source + ?Sized> Source for &S {
+    forward_sections!(self => Some(&**self));
+
+    fn schedule(&self) -> Schedule {
+        (**self).schedule()
+    }
+}
+
+impl<S: Source + ?Sized> Source for Arc<S> {
+    forward_sections!(self => Some(&**self));
+
+    fn schedule(&self) -> Schedule {
+        (**self).schedule()
+    }
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    forward_sections!(self => Some(&**self));
+
+    fn schedule(&self) -> Schedule {
+        (**self).schedule()
+    }
+}
 
 /// `None` measures nothing.
 impl<S: Source> Source for Option<S> {
-    fn channels(&self) -> Option<ChannelStats> {
-        self.as_ref()?.channels()
-    }
-
-    fn envelopes(&self) -> Option<EnvelopeStats> {
-        self.as_ref()?.envelopes()
-    }
-
-    fn presence(&self) -> Option<PresenceStats> {
-        self.as_ref()?.presence()
-    }
-
-    fn history(&self) -> Option<HistoryStats> {
-        self.as_ref()?.history()
-    }
-
-    fn tokens(&self) -> Option<TokenStats> {
-        self.as_ref()?.tokens()
-    }
-
-    fn cache(&self) -> Option<CacheStats> {
-        self.as_ref()?.cache()
-    }
-
-    fn collect(&self) -> Result<Report, SourceError> {
-        self.as_ref()
-            .map_or_else(|| Ok(Report::default()), Source::collect)
-    }
+    forward_sections!(self => self.as_ref());
 
     fn schedule(&self) -> Schedule {
         self.as_ref().map_or(Schedule::Inline, Source::schedule)

@@ -154,7 +154,7 @@ mod tests {
         let docs = include_str!("../../docs/METRICS.md");
         let mut page = Vec::new();
         let mut encoder = TextEncoder::new(&mut page, TextFormat::Prometheus);
-        Stats::default().encode(&mut encoder, Format::Prometheus);
+        Stats::default().encode(&mut encoder, Durations::default());
         process::encode(&mut encoder);
         encoder.finish();
         let page = String::from_utf8(page).expect("pages are UTF-8");
