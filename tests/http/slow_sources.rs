@@ -16,11 +16,10 @@ use crate::support::page::{
 use crate::support::poll::poll;
 use crate::support::sources::{CountsCalls, Gate, Responsive, SIZE_ENTRIES};
 
-/// The type of the sources behind a gate, as the JSON page names it.
+/// The name of a source behind a gate.
 const GATED: &str = "Gated";
 
-/// The start of the text page's sample for the first source, while it does not answer.
-const STALE_SAMPLE: &str = "\nparsec_telemetry_source_missing{source=\"0\",type=\"";
+const STALE_SAMPLE: &str = "\nparsec_telemetry_source_up{source=\"Gated\",type=\"Gated\"} 0\n";
 
 #[test]
 fn scrape_timeout_header_replaces_the_configured_timeout() {
@@ -114,7 +113,7 @@ fn blocked_sources_are_called_once_each() {
     for _ in 0..20 {
         let page = answer(server.respond(&get(JSON)));
         assert_eq!(snapshot(&page).cache.size_entries, SIZE_ENTRIES);
-        assert_eq!(stale_sources(&page), [GATED; 3]);
+        assert_eq!(stale_sources(&page), [GATED, "Gated_2", "Gated_3"]);
     }
     for gate in &gates {
         assert_eq!(gate.calls(), 1);
@@ -156,54 +155,33 @@ fn blocked_source_does_not_block_the_executor_of_a_mounted_handler() {
 }
 
 #[test]
-fn source_is_abandoned_when_its_only_request_is_dropped() {
-    let gate = Gate::default();
-    let server = never_timing_out(Aggregator::new().source(gate.source()))
-        .max_snapshot_age(Duration::ZERO)
-        .build();
-    let dropped = server.respond(&get(JSON));
-    gate.wait_for_call();
-    drop(dropped);
-    let page = answer(server.respond(&get(JSON)));
-    assert_eq!(stale_sources(&page), [GATED]);
-}
-
-#[test]
-fn request_that_joins_a_call_does_not_outlast_the_deadline_of_that_call() {
-    let gate = Gate::default();
-    let server = never_timing_out(Aggregator::new().source(gate.source()))
-        .max_snapshot_age(NEVER)
-        .build();
-    let first = server.respond(&get_json_within("0.5"));
-    gate.wait_for_call();
-    let joined = server.respond(&get(JSON));
-    for page in [answer(joined), answer(first)] {
-        assert_eq!(stale_sources(&page), [GATED]);
-    }
-}
-
-#[test]
-fn incomplete_page_is_not_reused_for_a_request_with_more_time() {
+fn incomplete_page_is_not_kept_beyond_max_snapshot_age() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
-        .max_snapshot_age(NEVER)
+        .max_snapshot_age(Duration::from_millis(50))
         .build();
     let page = answer(server.respond(&get_json_within("0.2")));
     assert_eq!(stale_sources(&page), [GATED]);
     gate.open();
     let page = poll_until_complete(&server, &get_json_within("10"));
     assert_eq!(snapshot(&page).presence.total_users, 1);
-    // A complete page is reused for every request.
-    let calls = gate.calls();
-    for seconds in ["0.2", "10"] {
-        let page = server.handle(&get_json_within(seconds));
-        assert_eq!(stale_sources(&page), [""; 0]);
-    }
-    assert_eq!(gate.calls(), calls);
 }
 
 #[test]
-fn page_of_a_dropped_request_is_not_reused() {
+fn complete_page_is_kept_for_requests_with_any_timeout() {
+    let source = CountsCalls::default();
+    let server = Server::builder(Aggregator::new().source(source.clone()))
+        .max_snapshot_age(NEVER)
+        .build();
+    for seconds in ["10", "0.2", "20"] {
+        let page = answer(server.respond(&get_json_within(seconds)));
+        assert_eq!(stale_sources(&page), [""; 0]);
+    }
+    assert_eq!(source.calls(), 1);
+}
+
+#[test]
+fn dropped_request_neither_delays_nor_answers_the_next() {
     let gate = Gate::default();
     let server = Server::builder(Aggregator::new().source(gate.source()))
         .max_snapshot_age(NEVER)

@@ -81,7 +81,8 @@ pub(crate) fn snapshot(page: &Page) -> Snapshot {
 }
 
 pub(crate) fn parse_snapshot(json: &[u8]) -> Snapshot {
-    serde_json::from_slice(json).expect("a snapshot")
+    serde_json::from_slice(json)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(json)))
 }
 
 /// The names of the sources that are stale.
