@@ -1,7 +1,6 @@
-//! A real Prometheus scrapes the server, and its own answers say what has arrived: values, types,
-//! labels and alerts.
+//! Prometheus itself scrapes the server. Its HTTP API shows the values, types, labels and alerts that
+//! it stored.
 
-// Without `serve` there is nothing to scrape.
 #![cfg(feature = "serve")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +14,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use parsec_telemetry::{
     Aggregator, AlertRule, CacheCounters, CacheSource, ChannelEntry, ChannelLister, ChannelSource,
@@ -25,12 +23,20 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-mod support;
+mod support {
+    pub(crate) mod poll;
+    pub(crate) mod program;
+    pub(crate) mod socket;
+}
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use support::poll::{DEADLINE, poll, try_poll};
+use support::program::find_program;
+use support::socket::connect;
 
-/// Names that have to be escaped on their way, and one that wants to be more than a name.
-const ODD: [&str; 5] = [
+const TEXT: &str = "/parsec/telemetry/metrics";
+
+/// Aspects that need escaping. The last would forge a sample.
+const SPECIAL: [&str; 5] = [
     "\"quoted\"",
     "C:\\new",
     "two\nlines\r\n",
@@ -38,7 +44,7 @@ const ODD: [&str; 5] = [
     "\"} 1\nforged_total 1\n#",
 ];
 
-/// What an operator's rule file says today.
+/// A rule file of an operator, with both names of the alert metric.
 const RULES: &str = r#"
 groups:
 - name: parsec
@@ -51,17 +57,17 @@ groups:
 "#;
 
 #[test]
-fn prometheus_stores_what_was_counted_and_raises_what_fires() {
-    let Some(program) = support::program("prometheus") else {
+fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
+    let Some(program) = find_program("prometheus") else {
         return;
     };
     let envelopes = EnvelopeCounters::new();
     let tokens = TokenCounters::new();
-    let lost = Lost::default();
+    let revoked = RevokedTokens::default();
     let aggregator = Aggregator::new()
         .source(envelopes.clone())
         .source(tokens.clone())
-        .source(lost.clone())
+        .source(revoked.clone())
         .source(ChannelSource::new(Rooms))
         .source(CacheSource::new(|| CacheCounters {
             size_bytes: 4096,
@@ -73,17 +79,16 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
             }),
             AlertRule::new("always", Severity::Info, |_| true),
         ])
-        .expect("names of their own");
-    let (_runtime, at) = serving(aggregator);
-    let prometheus = Prometheus::start(&program, &[("parsec", at)]);
+        .expect("valid rules");
+    let (_runtime, address) = start_server(aggregator);
+    let prometheus = Prometheus::start(&program, &[("parsec", address)]);
 
-    // It scrapes, and the numbers move.
     let data = envelopes.aspect("data");
     for _ in 0..41 {
         data.observe();
     }
-    for odd in ODD {
-        envelopes.observe(odd);
+    for aspect in SPECIAL {
+        envelopes.observe(aspect);
     }
     prometheus.wait_for(r#"up{job="parsec"}"#, "1");
     prometheus.wait_for(r#"parsec_telemetry_envelopes_total{aspect="data"}"#, "41");
@@ -98,32 +103,31 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
     );
     prometheus.wait_for("parsec_telemetry_cache_size_bytes", "4096");
 
-    // Every line of the page has become a series, and nothing else has.
-    let page = get(at, "/parsec/telemetry/metrics");
-    let on_the_page = page.lines().filter(|line| !line.starts_with('#')).count();
+    // Every sample of the page is a series, and there is no other.
+    let page = get(address, TEXT);
+    let samples = page.lines().filter(|line| !line.starts_with('#')).count();
     prometheus.wait_for(
         r#"scrape_samples_scraped{job="parsec"}"#,
-        &on_the_page.to_string(),
+        &samples.to_string(),
     );
-    let series = prometheus.ask(r#"count({job="parsec",__name__=~"(parsec|process)_.+"})"#);
-    assert_eq!(value_of(&series), Some(on_the_page.to_string()).as_deref());
-    assert_eq!(prometheus.ask("forged_total"), Vec::<Value>::new());
+    let series = prometheus.query(r#"count({job="parsec",__name__=~"(parsec|process)_.+"})"#);
+    assert_eq!(value_of(&series), Some(samples.to_string()).as_deref());
+    assert_eq!(prometheus.query("forged_total"), Vec::<Value>::new());
 
-    // Names have come through whole.
+    // Label values are unchanged.
     for family in [
         "parsec_telemetry_envelopes_total",
         "parsec_telemetry_envelopes_by_aspect",
     ] {
-        let series = prometheus.ask(family);
+        let series = prometheus.query(family);
         let aspects: BTreeSet<&str> = series
             .iter()
             .map(|series| series["metric"]["aspect"].as_str().expect("a label"))
             .collect();
-        assert_eq!(aspects, ODD.into_iter().chain(["data"]).collect());
+        assert_eq!(aspects, SPECIAL.into_iter().chain(["data"]).collect());
     }
 
-    // Every family has its type. Prometheus asks for OpenMetrics, where a counter's family is
-    // named without its suffix.
+    // Prometheus requests OpenMetrics, which names the family of a counter without its suffix.
     let types = page.lines().filter_map(|line| {
         let (family, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
         let family = family.strip_suffix("_total").unwrap_or(family);
@@ -131,10 +135,10 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
     });
     assert_eq!(prometheus.types(), types.collect());
 
-    // A rule of ours fires, and so does the operator's rule on it.
+    // A firing rule makes the operator's rule fire.
     assert_eq!(prometheus.alerts(), BTreeMap::new());
     prometheus.wait_for(r#"parsec_alerts_firing{alert="tokens_lost"}"#, "0");
-    lost.0.store(2, Relaxed);
+    revoked.0.store(2, Relaxed);
     prometheus.wait_for(
         r#"parsec_telemetry_alerts_firing{alert="tokens_lost",severity="critical"}"#,
         "1",
@@ -152,134 +156,134 @@ fn prometheus_stores_what_was_counted_and_raises_what_fires() {
         .into()
     );
 
-    // And when it is over, it is over.
-    lost.0.store(0, Relaxed);
+    revoked.0.store(0, Relaxed);
     poll("no alert", || prometheus.alerts().is_empty().then_some(()));
     prometheus.wait_for(r#"parsec_alerts_firing{alert="tokens_lost"}"#, "0");
     assert_eq!(
-        prometheus.ask(r#"parsec_telemetry_alerts_firing{alert="tokens_lost"}"#),
+        prometheus.query(r#"parsec_telemetry_alerts_firing{alert="tokens_lost"}"#),
         Vec::<Value>::new()
     );
 }
 
-/// Both formats, every second, while a hundred others ask as fast as they can: no scrape fails.
+/// One job scrapes OpenMetrics and one the text format, each every second.
 #[test]
-fn no_scrape_fails_under_load() {
-    let (Some(program), Some(load)) = (support::program("prometheus"), support::program("h2load"))
-    else {
+fn scrapes_beside_a_hundred_busy_connections_succeed() {
+    let (Some(program), Some(load)) = (find_program("prometheus"), find_program("h2load")) else {
         return;
     };
     let envelopes = EnvelopeCounters::new();
     envelopes.observe("data");
-    let (_runtime, at) = serving(Aggregator::new().source(envelopes));
-    let targets = [("openmetrics", at), ("text", asking_for_text(at))];
+    let (_runtime, address) = start_server(Aggregator::new().source(envelopes));
+    let targets = [("openmetrics", address), ("text", text_only_proxy(address))];
     let prometheus = Prometheus::start(&program, &targets);
     for (job, _) in targets {
         prometheus.wait_for(&format!("up{{job=\"{job}\"}}"), "1");
     }
-    let mut load = Ended(
+    let mut load = ChildGuard(
         Command::new(load)
             .args(["--h1", "-c", "100", "-D", "8"])
-            .arg(format!("http://{at}/parsec/telemetry/metrics"))
+            .arg(format!("http://{address}{TEXT}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("h2load starts"),
     );
-    poll("the load is over", || load.0.try_wait().expect("a child"));
-    let mut said = String::new();
-    let mut output = load.0.stdout.take().expect("piped");
-    output.read_to_string(&mut said).expect("UTF-8");
-    assert!(said.contains(" 0 failed, 0 errored, 0 timeout"), "{said}");
-    assert!(said.contains(" 2xx, 0 3xx, 0 4xx, 0 5xx"), "{said}");
+    poll("the load ends", || load.0.try_wait().expect("a child"));
+    let mut output = String::new();
+    let mut stdout = load.0.stdout.take().expect("piped");
+    stdout.read_to_string(&mut output).expect("UTF-8");
+    assert!(
+        output.contains(" 0 failed, 0 errored, 0 timeout"),
+        "{output}"
+    );
+    assert!(output.contains(" 2xx, 0 3xx, 0 4xx, 0 5xx"), "{output}");
 
     for (job, _) in targets {
-        let ask = |function| {
-            let series = prometheus.ask(&format!("{function}(up{{job=\"{job}\"}}[1m])"));
+        let over_time = |function| {
+            let series = prometheus.query(&format!("{function}(up{{job=\"{job}\"}}[1m])"));
             let value = value_of(&series).expect("one series").parse::<u64>();
-            value.expect("a whole number")
+            value.expect("a number")
         };
-        assert_eq!(ask("min_over_time"), 1, "{job}");
-        let scrapes = ask("count_over_time");
+        assert_eq!(over_time("min_over_time"), 1, "{job}");
+        let scrapes = over_time("count_over_time");
         assert!(scrapes >= 6, "{job}: {scrapes} scrapes");
     }
-    // Each job got the format that it was to get.
-    let page = get(at, "/parsec/telemetry/metrics");
+    // Each job received its own format.
+    let page = get(address, TEXT);
     for format in ["openmetrics", "prometheus"] {
-        let of = format!("parsec_telemetry_scrapes_total{{format=\"{format}\",code=\"200\"}} ");
-        let scrapes = page.lines().find_map(|line| line.strip_prefix(&of));
+        let prefix = format!("parsec_telemetry_scrapes_total{{format=\"{format}\",code=\"200\"}} ");
+        let scrapes = page.lines().find_map(|line| line.strip_prefix(&prefix));
         let scrapes: u64 = scrapes.expect("a line").parse().expect("a number");
         assert!(scrapes >= 6, "{format}: {scrapes} scrapes");
     }
-    // What Prometheus counts of scrapes that went wrong.
-    let own = get(prometheus.at, "/metrics");
-    let wrong = |line: &&str| {
+    let own = get(prometheus.address, "/metrics");
+    let counts_failures = |line: &&str| {
         line.starts_with("prometheus_target_scrapes_")
             || line.starts_with("prometheus_target_scrape_pool_exceeded")
     };
-    let wrong: Vec<&str> = own.lines().filter(wrong).collect();
-    assert!(wrong.len() >= 5, "{wrong:#?}");
-    assert!(wrong.iter().all(|line| line.ends_with(" 0")), "{wrong:#?}");
+    let failures: Vec<&str> = own.lines().filter(counts_failures).collect();
+    assert!(failures.len() >= 5, "{failures:#?}");
+    assert!(
+        failures.iter().all(|line| line.ends_with(" 0")),
+        "{failures:#?}"
+    );
 }
 
-/// Where each request for OpenMetrics becomes one for the text format on its way to a server:
-/// Prometheus has no setting for that.
-fn asking_for_text(server: SocketAddr) -> SocketAddr {
+/// Forwards connections to `server`, and removes OpenMetrics from each request's `Accept`: Prometheus
+/// has no such option.
+fn text_only_proxy(server: SocketAddr) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let at = listener.local_addr().expect("an address");
+    let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let Ok(upstream) = TcpStream::connect(server) else {
                 continue;
             };
-            let back = [&upstream, &client].map(|stream| stream.try_clone().expect("a twin"));
-            thread::spawn(move || {
-                forward(client, upstream, |request| {
-                    request.replace("application/openmetrics-text", "application/unheard-of")
-                });
-            });
-            let [mut upstream, mut client] = back;
+            let response =
+                [&upstream, &client].map(|stream| stream.try_clone().expect("a second handle"));
+            thread::spawn(move || forward_requests(client, upstream));
+            let [mut upstream, mut client] = response;
             thread::spawn(move || std::io::copy(&mut upstream, &mut client));
         }
     });
-    at
+    address
 }
 
-/// Each request as it comes: one is small enough to come in one piece.
-fn forward(mut from: TcpStream, mut to: TcpStream, change: impl Fn(String) -> String) {
-    let mut piece = [0; 4096];
-    while let Ok(length @ 1..) = from.read(&mut piece) {
-        let request = String::from_utf8_lossy(&piece[..length]).into_owned();
-        if to.write_all(change(request).as_bytes()).is_err() {
+/// A scrape's request is small enough for one read.
+fn forward_requests(mut client: TcpStream, mut upstream: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut buffer) {
+        let request = String::from_utf8_lossy(&buffer[..length])
+            .replace("application/openmetrics-text", "application/unsupported");
+        if upstream.write_all(request.as_bytes()).is_err() {
             break;
         }
     }
-    // The other side has nothing left to say, either.
-    let _ = to.shutdown(std::net::Shutdown::Both);
+    // Ends the copy of the response, too.
+    let _ = upstream.shutdown(std::net::Shutdown::Both);
 }
 
-/// A process that is ended with the test.
-struct Ended(Child);
+/// Kills the process when it is dropped.
+struct ChildGuard(Child);
 
-impl Ended {
-    fn end(&mut self) {
-        // By its process id, and waited for.
+impl ChildGuard {
+    fn kill(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Drop for Ended {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
-        self.end();
+        self.kill();
     }
 }
 
-/// Tokens that were revoked and never issued.
+/// Reports more revoked than issued tokens.
 #[derive(Clone, Default)]
-struct Lost(Arc<AtomicI64>);
+struct RevokedTokens(Arc<AtomicI64>);
 
-impl Source for Lost {
+impl Source for RevokedTokens {
     fn tokens(&self) -> Option<TokenStats> {
         Some(TokenStats {
             active_count: -self.0.load(Relaxed),
@@ -301,8 +305,8 @@ impl ChannelLister for Rooms {
     }
 }
 
-/// Serves for as long as the runtime is there.
-fn serving(aggregator: Aggregator) -> (Runtime, SocketAddr) {
+/// Serves until the runtime is dropped.
+fn start_server(aggregator: Aggregator) -> (Runtime, SocketAddr) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -311,28 +315,28 @@ fn serving(aggregator: Aggregator) -> (Runtime, SocketAddr) {
     let listener = runtime
         .block_on(TcpListener::bind("127.0.0.1:0"))
         .expect("a free port");
-    let at = listener.local_addr().expect("an address");
+    let address = listener.local_addr().expect("an address");
     runtime.spawn(serve(listener, aggregator, std::future::pending::<()>()));
-    (runtime, at)
+    (runtime, address)
 }
 
-/// A Prometheus of the test's own, ended with it.
+/// A Prometheus process with a configuration and a database of its own.
 struct Prometheus {
-    at: SocketAddr,
-    process: Ended,
-    folder: PathBuf,
+    address: SocketAddr,
+    process: ChildGuard,
+    directory: PathBuf,
 }
 
 impl Prometheus {
-    /// It scrapes each target as a job of this name.
+    /// Starts Prometheus with one job per target, by name.
     fn start(program: &Path, targets: &[(&str, SocketAddr)]) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
             "prometheus-{}-{}",
             std::process::id(),
             targets[0].0
         ));
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join("rules.yml"), RULES).expect("written");
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join("rules.yml"), RULES).expect("written");
         let mut config = String::from(
             "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n\
              rule_files: [rules.yml]\n\
@@ -347,9 +351,9 @@ impl Prometheus {
             )
             .expect("a String takes every write");
         }
-        fs::write(folder.join("prometheus.yml"), config).expect("written");
+        fs::write(directory.join("prometheus.yml"), config).expect("written");
         let mut process = Command::new(program)
-            .current_dir(&folder)
+            .current_dir(&directory)
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .arg("--web.listen-address=127.0.0.1:0")
             .stdin(Stdio::null())
@@ -358,30 +362,32 @@ impl Prometheus {
             .spawn()
             .expect("prometheus starts");
         let log = BufReader::new(process.stderr.take().expect("piped"));
-        // From here on it is ended, whatever happens.
         let mut this = Self {
-            at: targets[0].1,
-            process: Ended(process),
-            folder,
+            // Until the log shows it.
+            address: targets[0].1,
+            process: ChildGuard(process),
+            directory,
         };
-        this.at = listening_at(log);
+        this.address = listen_address(log);
         poll("readiness", || {
-            get(this.at, "/-/ready").contains("is Ready").then_some(())
+            get(this.address, "/-/ready")
+                .contains("is Ready")
+                .then_some(())
         });
         this
     }
 
-    /// What the HTTP API says.
+    /// The `data` of a response of the HTTP API.
     fn api(&self, path: &str) -> Value {
-        let answer = get(self.at, path);
-        let answer: Value = serde_json::from_str(&answer)
-            .unwrap_or_else(|error| panic!("{path}: {error}: {answer}"));
-        assert_eq!(answer["status"], "success", "{path}: {answer}");
-        answer["data"].clone()
+        let response = get(self.address, path);
+        let response: Value = serde_json::from_str(&response)
+            .unwrap_or_else(|error| panic!("{path}: {error}: {response}"));
+        assert_eq!(response["status"], "success", "{path}: {response}");
+        response["data"].clone()
     }
 
-    /// The series that an expression gives now.
-    fn ask(&self, expression: &str) -> Vec<Value> {
+    /// The series that an expression evaluates to.
+    fn query(&self, expression: &str) -> Vec<Value> {
         let mut escaped = String::new();
         for byte in expression.bytes() {
             write!(escaped, "%{byte:02x}").expect("a String takes every write");
@@ -390,16 +396,16 @@ impl Prometheus {
         data["result"].as_array().expect("series").clone()
     }
 
-    /// Asks until an expression gives one series with this value.
+    /// Polls until an expression evaluates to one series with this value.
     fn wait_for(&self, expression: &str, value: &str) {
-        let mut said = Vec::new();
-        let arrived = poll_or_give_up(|| {
-            said = self.ask(expression);
-            (said.len() == 1 && value_of(&said) == Some(value)).then_some(())
+        let mut series = Vec::new();
+        let arrived = try_poll(|| {
+            series = self.query(expression);
+            (series.len() == 1 && value_of(&series) == Some(value)).then_some(())
         });
         assert!(
             arrived.is_some(),
-            "{expression} is not {value} but {said:?}; the targets: {}",
+            "{expression} is not {value} but {series:?}; the targets: {}",
             self.api("/api/v1/targets")
         );
     }
@@ -417,7 +423,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// The alerts of the rule file that are not inactive, and their states.
+    /// The states of the pending and firing alerts of the rule file.
     fn alerts(&self) -> BTreeMap<String, String> {
         let data = self.api("/api/v1/alerts");
         let alerts = data["alerts"].as_array().expect("a list").iter();
@@ -433,34 +439,32 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // When nobody uses the folder any more.
-        self.process.end();
-        let _ = fs::remove_dir_all(&self.folder);
+        // Before its directory is removed.
+        self.process.kill();
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// The address that Prometheus was given, by its log, which is read to its end: a full pipe would
-/// hold it up.
-fn listening_at(mut log: impl BufRead + Send + 'static) -> SocketAddr {
-    let (sender, found) = mpsc::channel();
+/// Finds the address in the log of Prometheus. Reads the log to its end, since a full pipe would block
+/// the process.
+fn listen_address(mut log: impl BufRead + Send + 'static) -> SocketAddr {
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut line = String::new();
         while log.read_line(&mut line).is_ok_and(|length| length > 0) {
-            if let Some((_, address)) = line
-                .contains("\"Listening on\"")
-                .then(|| line.split_once("address="))
-                .flatten()
+            if line.contains("\"Listening on\"")
+                && let Some((_, address)) = line.split_once("address=")
             {
-                // Nobody may wait for it any more.
+                // The receiver may be gone.
                 let _ = sender.send(address.trim().to_owned());
             }
             eprint!("{line}");
             line.clear();
         }
     });
-    let address = found
-        .recv_timeout(PATIENCE)
-        .expect("prometheus says where it listens");
+    let address = receiver
+        .recv_timeout(DEADLINE)
+        .expect("prometheus logs its address");
     address.parse().expect("an address")
 }
 
@@ -468,30 +472,12 @@ fn value_of(series: &[Value]) -> Option<&str> {
     series.first()?["value"][1].as_str()
 }
 
-/// The body of a page. HTTP/1.0, so that it ends with the connection and comes in one piece.
-fn get(at: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect_timeout(&at, PATIENCE).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: {at}\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (_, body) = answer.split_once("\r\n\r\n").expect("headers and a body");
+/// The body of a page. HTTP/1.0 ends it with the connection.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = connect(address);
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").expect("sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    let (_, body) = response.split_once("\r\n\r\n").expect("a head and a body");
     body.to_owned()
-}
-
-fn poll<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    poll_or_give_up(ask).unwrap_or_else(|| panic!("waited for in vain: {what}"))
-}
-
-/// Asks until there is an answer, or for as long as there is patience.
-fn poll_or_give_up<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        let answer = ask();
-        if answer.is_some() {
-            return answer;
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    None
 }

@@ -1,30 +1,23 @@
-//! Which format a scraper gets, and how it is packed.
-
-// Without `serve` nobody asks.
-#![cfg(feature = "serve")]
+//! The format and the content coding of the text page.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use parsec_telemetry::{Aggregator, EnvelopeCounters, Format, Server, TokenCounters};
 
-mod support;
-
-const JSON: &str = "/parsec/metrics";
-const TEXT: &str = "/parsec/telemetry/metrics";
+use crate::NEVER;
+use crate::support::page::{JSON, Page, TEXT, answer, body, get, get_with, text};
+use crate::support::program::find_program;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What they send, by their sources.
+// The `Accept` headers that each version of Prometheus sends.
 const PROMETHEUS_2_42: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 const PROMETHEUS_2_54: &str = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 const PROMETHEUS_3: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
@@ -32,7 +25,7 @@ const PROMETHEUS_3_UNDERSCORES: &str = "application/openmetrics-text;version=1.0
 const PROTOBUF_FIRST: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
 #[test]
-fn each_prometheus_gets_what_it_prefers() {
+fn each_prometheus_version_gets_its_preferred_format() {
     for (version, accept, content_type) in [
         ("2.42", PROMETHEUS_2_42, OPENMETRICS.to_owned()),
         ("2.54", PROMETHEUS_2_54, OPENMETRICS.to_owned()),
@@ -53,14 +46,14 @@ fn each_prometheus_gets_what_it_prefers() {
             .header(ACCEPT_ENCODING, "gzip")
             .header("User-Agent", format!("Prometheus/{version}"))
             .header("X-Prometheus-Scrape-Timeout-Seconds", "10");
-        let page = server().handle(&request.body(()).expect("a request"));
+        let page = server().handle(&request.body(()).expect("a valid request"));
         assert_eq!(page.status(), StatusCode::OK);
         assert_eq!(page.headers()[CONTENT_TYPE], content_type, "{version}");
         assert_eq!(page.headers()[CONTENT_ENCODING], "gzip", "{version}");
         assert_eq!(page.headers()[VARY], "Accept, Accept-Encoding", "{version}");
         let is_openmetrics = content_type.starts_with("application/");
         assert_eq!(
-            unpacked(&page).ends_with("\n# EOF\n"),
+            decompressed(&page).ends_with("\n# EOF\n"),
             is_openmetrics,
             "{version}"
         );
@@ -68,7 +61,7 @@ fn each_prometheus_gets_what_it_prefers() {
 }
 
 #[test]
-fn accept_is_read_by_its_qualities_and_whatever_it_says_there_is_a_page() {
+fn accept_header_selects_by_quality_and_falls_back_to_prometheus_text() {
     let om = OPENMETRICS;
     let ranges = "a/b;q=0.5,".repeat(1000);
     let long = "x".repeat(65536);
@@ -105,19 +98,20 @@ fn accept_is_read_by_its_qualities_and_whatever_it_says_there_is_a_page() {
         (&ranges, PROMETHEUS),
         (&long, PROMETHEUS),
     ] {
-        let page = ask(TEXT, &[(ACCEPT, accept)]);
+        let page = page(&server(), TEXT, &[(ACCEPT, accept)]);
         assert_eq!(page.status(), StatusCode::OK);
         assert_eq!(page.headers()[CONTENT_TYPE], content_type, "{accept:.100}");
     }
-    let mut request = Request::get(TEXT).body(()).expect("a request");
+    let mut request = Request::get(TEXT).body(()).expect("a valid request");
     let bytes = HeaderValue::from_bytes(b"application/openmetrics-text\xff").expect("bytes");
     request.headers_mut().insert(ACCEPT, bytes);
     assert_eq!(
         server().handle(&request).headers()[CONTENT_TYPE],
         PROMETHEUS
     );
-    // Several headers are one list.
-    let page = ask(
+    // Several headers form one list.
+    let page = page(
+        &server(),
         TEXT,
         &[
             (ACCEPT, "text/plain;q=0.5"),
@@ -128,17 +122,17 @@ fn accept_is_read_by_its_qualities_and_whatever_it_says_there_is_a_page() {
 }
 
 #[test]
-fn json_is_json_whatever_is_accepted() {
+fn json_page_ignores_accept() {
     for accept in ["", "text/plain", PROMETHEUS_3, "image/png"] {
-        let page = ask(JSON, &[(ACCEPT, accept)]);
+        let page = page(&server(), JSON, &[(ACCEPT, accept)]);
         assert_eq!(page.headers()[CONTENT_TYPE], "application/json");
         assert_eq!(page.headers()[VARY], "Accept-Encoding");
     }
 }
 
 #[test]
-fn gzip_is_for_who_asks_and_a_page_that_is_worth_it() {
-    for (encoding, is_packed) in [
+fn gzip_is_used_if_accepted_and_the_page_is_not_small() {
+    for (encoding, is_gzip) in [
         ("gzip", true),
         ("gzip, deflate, br", true),
         ("x-gzip", true),
@@ -155,29 +149,29 @@ fn gzip_is_for_who_asks_and_a_page_that_is_worth_it() {
         ("br", false),
     ] {
         let server = server();
-        let plain = body(&ask_of(&server, TEXT, &[]));
-        let page = ask_of(&server, TEXT, &[(ACCEPT_ENCODING, encoding)]);
+        let plain = body(&page(&server, TEXT, &[]));
+        let page = page(&server, TEXT, &[(ACCEPT_ENCODING, encoding)]);
         assert_eq!(
             page.headers().contains_key(CONTENT_ENCODING),
-            is_packed,
+            is_gzip,
             "{encoding}"
         );
         let sent = body(&page);
         assert_eq!(page.headers()[CONTENT_LENGTH], sent.len().to_string());
-        if is_packed {
+        if is_gzip {
             assert!(
                 sent.len() * 3 < plain.len(),
                 "{} of {}",
                 sent.len(),
                 plain.len()
             );
-            assert_eq!(unpacked(&page).as_bytes(), plain);
+            assert_eq!(decompressed(&page).as_bytes(), plain);
         } else {
             assert_eq!(sent, plain);
         }
     }
-    // The JSON page of nothing fits into a packet as it is.
-    let page = ask_of(
+    // The JSON page of an empty aggregator fits into one packet.
+    let page = page(
         &Server::builder(Aggregator::new()).build(),
         JSON,
         &[(ACCEPT_ENCODING, "gzip")],
@@ -186,39 +180,40 @@ fn gzip_is_for_who_asks_and_a_page_that_is_worth_it() {
 }
 
 #[test]
-fn every_format_of_a_snapshot_has_the_same_numbers() {
+fn every_format_shows_the_same_samples() {
     let server = server();
-    let text = String::from_utf8(body(&ask_of(&server, TEXT, &[])).into()).expect("UTF-8");
-    let om = ask_of(&server, TEXT, &[(ACCEPT, PROMETHEUS_3)]);
-    let om = String::from_utf8(body(&om).into()).expect("UTF-8");
+    let prometheus = text(&server.handle(&get(TEXT)));
+    let openmetrics = text(&page(&server, TEXT, &[(ACCEPT, PROMETHEUS_3)]));
     let samples = |page: &str| -> Vec<String> {
         let lines = page.lines().filter(|line| !line.starts_with('#'));
-        // What the server says of itself may have moved.
-        let own = |line: &&str| !line.contains("_scrapes_total") && !line.starts_with("process_");
-        lines.filter(own).map(str::to_owned).collect()
+        // These change from one page to the next.
+        let is_stable =
+            |line: &&str| !line.contains("_scrapes_total") && !line.starts_with("process_");
+        lines.filter(is_stable).map(str::to_owned).collect()
     };
-    assert_eq!(samples(&text), samples(&om));
-    assert!(
-        text.contains("# TYPE parsec_telemetry_envelopes_total counter\n"),
-        "{text}"
-    );
-    assert!(
-        om.contains("# TYPE parsec_telemetry_envelopes counter\n"),
-        "{om}"
-    );
-    assert!(
-        om.contains("\nparsec_telemetry_envelopes_total{aspect=\"data\"} 3\n"),
-        "{om}"
-    );
-    assert!(
-        om.contains("# TYPE parsec_telemetry_envelopes_by_aspect gauge\n"),
-        "{om}"
-    );
-    assert_eq!(om.matches("# EOF").count(), 1);
+    assert_eq!(samples(&prometheus), samples(&openmetrics));
+    for (page, line) in [
+        (
+            &prometheus,
+            "# TYPE parsec_telemetry_envelopes_total counter",
+        ),
+        (&openmetrics, "# TYPE parsec_telemetry_envelopes counter"),
+        (
+            &openmetrics,
+            "parsec_telemetry_envelopes_total{aspect=\"data\"} 3",
+        ),
+        (
+            &openmetrics,
+            "# TYPE parsec_telemetry_envelopes_by_aspect gauge",
+        ),
+    ] {
+        assert!(page.lines().any(|on_page| on_page == line), "{line}");
+    }
+    assert_eq!(openmetrics.matches("# EOF").count(), 1);
 }
 
 #[test]
-fn head_has_the_headers_and_no_body() {
+fn head_has_the_negotiated_headers_and_no_body() {
     for (path, accept, content_type) in [
         (TEXT, PROMETHEUS_2_42, OPENMETRICS),
         (TEXT, "", PROMETHEUS),
@@ -228,7 +223,7 @@ fn head_has_the_headers_and_no_body() {
             .method(Method::HEAD)
             .uri(path)
             .header(ACCEPT, accept);
-        let page = server().handle(&request.body(()).expect("a request"));
+        let page = server().handle(&request.body(()).expect("a valid request"));
         assert_eq!(page.status(), StatusCode::OK);
         assert_eq!(page.headers()[CONTENT_TYPE], content_type);
         assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
@@ -239,29 +234,25 @@ fn head_has_the_headers_and_no_body() {
 }
 
 #[test]
-fn a_mounted_handler_negotiates_too() {
+fn mounted_handler_negotiates_the_format() {
     let aggregator = Aggregator::new().source(TokenCounters::new());
     let request = Request::get("/")
         .header(ACCEPT, PROMETHEUS_3)
         .body(())
-        .expect("a request");
-    let answer = hyper::service::Service::call(&aggregator.prometheus_handler(), request);
-    let Ok(page) = runtime().block_on(answer);
-    let page = String::from_utf8(body(&page).into()).expect("UTF-8");
-    // The renderer's page, without what a server says of itself.
-    assert_eq!(
-        page,
-        String::from_utf8(aggregator.render(Format::OpenMetrics)).expect("UTF-8")
-    );
+        .expect("a valid request");
+    let response = hyper::service::Service::call(&aggregator.prometheus_handler(), request);
+    let Ok(page) = answer(response);
+    // A handler does not add the metrics of a server.
+    let rendered = aggregator.render(Format::OpenMetrics);
+    assert_eq!(text(&page), String::from_utf8(rendered).expect("UTF-8"));
 }
 
-/// promtool reads 0.0.4: what it has to say of the page is of the names.
 #[test]
-fn promtool_reads_the_text_page() {
-    let Some(promtool) = support::program("promtool") else {
+fn promtool_accepts_the_text_page() {
+    let Some(promtool) = find_program("promtool") else {
         return;
     };
-    let page = body(&ask(TEXT, &[]));
+    let page = body(&page(&server(), TEXT, &[]));
     let mut tool = Command::new(promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -269,14 +260,13 @@ fn promtool_reads_the_text_page() {
         .spawn()
         .expect("promtool runs");
     let mut input = tool.stdin.take().expect("a pipe");
-    input.write_all(&page).expect("taken");
+    input.write_all(&page).expect("promtool reads");
     drop(input);
-    let output = tool.wait_with_output().expect("an end");
-    // 1 is for a page that cannot be read, 3 for names that it would have chosen otherwise.
+    let output = tool.wait_with_output().expect("promtool ends");
+    // 1 is a page that cannot be parsed, 3 a name that breaks a naming convention.
     assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
 }
 
-/// With what every page shows, and time enough for all that a test asks.
 fn server() -> Server {
     let envelopes = EnvelopeCounters::new();
     for _ in 0..3 {
@@ -285,42 +275,17 @@ fn server() -> Server {
     let aggregator = Aggregator::new()
         .source(envelopes)
         .source(TokenCounters::new());
-    Server::builder(aggregator)
-        .freshness(Duration::from_secs(60))
-        .build()
+    Server::builder(aggregator).max_snapshot_age(NEVER).build()
 }
 
-fn ask(path: &str, headers: &[(http::HeaderName, &str)]) -> Response<Full<Bytes>> {
-    ask_of(&server(), path, headers)
+fn page(server: &Server, path: &str, headers: &[(HeaderName, &str)]) -> Page {
+    answer(server.respond(&get_with(path, headers)))
 }
 
-fn ask_of(
-    server: &Server,
-    path: &str,
-    headers: &[(http::HeaderName, &str)],
-) -> Response<Full<Bytes>> {
-    let mut request = Request::get(path);
-    for (name, value) in headers {
-        request = request.header(name, *value);
-    }
-    server.handle(&request.body(()).expect("a request"))
-}
-
-fn body(page: &Response<Full<Bytes>>) -> Bytes {
-    let body = runtime().block_on(page.body().clone().collect());
-    body.expect("a body").to_bytes()
-}
-
-fn unpacked(page: &Response<Full<Bytes>>) -> String {
+fn decompressed(page: &Page) -> String {
+    let compressed = body(page);
     let mut text = String::new();
-    let packed = body(page);
-    let mut decoder = flate2::read::GzDecoder::new(&packed[..]);
+    let mut decoder = flate2::read::GzDecoder::new(&compressed[..]);
     decoder.read_to_string(&mut text).expect("gzip of UTF-8");
     text
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime")
 }

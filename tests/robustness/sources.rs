@@ -1,4 +1,4 @@
-//! Sources and rules of every ill kind.
+//! Sources and rules that panic, block, are late, or report extreme values.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,40 +9,34 @@ use parsec_telemetry::{
     TokenStats,
 };
 
-use crate::SOON;
+use crate::SHORT;
 
-/// Nothing at all.
-pub(crate) fn none() -> Aggregator {
-    Aggregator::new()
+pub(crate) fn large() -> Aggregator {
+    Aggregator::new().source(Large)
 }
 
-pub(crate) fn long() -> Aggregator {
-    Aggregator::new().source(Long)
-}
-
-/// All of them at once, and one that is well: it reports [`TOKENS`] live tokens.
-pub(crate) fn ill() -> Aggregator {
+/// All of them, and one source that reports [`TOKENS`] active tokens.
+pub(crate) fn failing() -> Aggregator {
     let rules = vec![
         AlertRule::new("panics", Severity::Info, |_| panic!("on purpose")),
-        AlertRule::new("blocks", Severity::Info, |_| for_ever()),
+        AlertRule::new("blocks", Severity::Info, |_| block_forever()),
     ];
     Aggregator::new()
         .source(Panics)
         .source(Blocks)
-        .source(Dawdles::default())
-        .source(Odd)
-        .source(Long)
-        .source(Well)
+        .source(SometimesLate::default())
+        .source(Extreme)
+        .source(Large)
+        .source(Tokens)
         .with_alerts(rules)
-        .expect("names of their own")
+        .expect("valid rules")
 }
 
-/// How many live tokens the one that is well reports.
 pub(crate) const TOKENS: i64 = 3;
 
-struct Well;
+struct Tokens;
 
-impl Source for Well {
+impl Source for Tokens {
     fn tokens(&self) -> Option<TokenStats> {
         Some(TokenStats {
             active_count: TOKENS,
@@ -51,10 +45,10 @@ impl Source for Well {
     }
 }
 
-/// Reports a quarter of a mebibyte of patterns.
-pub(crate) struct Long;
+/// Reports 256 KiB of patterns.
+struct Large;
 
-impl Source for Long {
+impl Source for Large {
     fn channels(&self) -> Option<ChannelStats> {
         let pattern = |n: u64| (format!("{n:0>1024}"), n);
         Some(ChannelStats {
@@ -64,14 +58,14 @@ impl Source for Long {
     }
 }
 
-/// Reports a million patterns until that is enough.
+/// Reports a million patterns until [`report_none`](Self::report_none).
 #[derive(Clone, Default)]
-pub(crate) struct Million(Arc<AtomicBool>);
+pub(crate) struct ManyPatterns(Arc<AtomicBool>);
 
-impl Million {
+impl ManyPatterns {
     pub(crate) const PATTERNS: u64 = 1_000_000;
 
-    pub(crate) fn is_enough(&self) {
+    pub(crate) fn report_none(&self) {
         self.0.store(true, Relaxed);
     }
 
@@ -80,7 +74,7 @@ impl Million {
     }
 }
 
-impl Source for Million {
+impl Source for ManyPatterns {
     fn channels(&self) -> Option<ChannelStats> {
         let patterns = if self.0.load(Relaxed) {
             0
@@ -106,34 +100,34 @@ struct Blocks;
 
 impl Source for Blocks {
     fn presence(&self) -> Option<PresenceStats> {
-        for_ever();
+        block_forever();
         None
     }
 }
 
-fn for_ever() -> bool {
+fn block_forever() -> bool {
     loop {
         thread::park();
     }
 }
 
-/// Is too late now and then.
+/// Misses the deadline in every 50th call.
 #[derive(Default)]
-struct Dawdles(AtomicU64);
+struct SometimesLate(AtomicU64);
 
-impl Source for Dawdles {
+impl Source for SometimesLate {
     fn history(&self) -> Option<HistoryStats> {
         if self.0.fetch_add(1, Relaxed).is_multiple_of(50) {
-            thread::sleep(2 * SOON);
+            thread::sleep(2 * SHORT);
         }
         Some(HistoryStats::default())
     }
 }
 
-/// Reports what is no number.
-struct Odd;
+/// Reports values that are not finite, or at their maximum.
+struct Extreme;
 
-impl Source for Odd {
+impl Source for Extreme {
     fn presence(&self) -> Option<PresenceStats> {
         Some(PresenceStats {
             total_users: u64::MAX,

@@ -1,0 +1,159 @@
+//! Handlers mounted in axum, in bare hyper and as a tower service.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::io;
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use axum::routing::any_service;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use parsec_telemetry::{Aggregator, Handler};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tower::ServiceExt as _;
+
+use crate::routes::assert_same_headers_except_length;
+use crate::support::page::{JSON, Page, TEXT, answer, collect, parse_snapshot, snapshot};
+use crate::support::server::RunningServer;
+use crate::support::sources::CountsCalls;
+
+#[test]
+fn axum_mounts_a_handler_at_any_path() {
+    let aggregator = Aggregator::new().source(CountsCalls::default());
+    let (json, prometheus) = (aggregator.handler(), aggregator.prometheus_handler());
+    let operators = Router::new()
+        .route("/numbers", any_service(json.clone()))
+        .route_service("/scrape", prometheus.clone());
+    let app = Router::new()
+        .route("/", any_service(json.clone()))
+        .nest("/operators/only", operators)
+        .nest_service("/below", prometheus)
+        .route("/any/{thing}", any_service(json));
+    for (path, content_type) in [
+        ("/", "application/json"),
+        ("/operators/only/numbers", "application/json"),
+        ("/any/thing", "application/json"),
+        (
+            "/operators/only/scrape",
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        ("/below/it", "text/plain; version=0.0.4; charset=utf-8"),
+    ] {
+        let response = call_axum(&app, Method::GET, path);
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()[CONTENT_TYPE], content_type, "{path}");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store", "{path}");
+        let length = response.headers()[CONTENT_LENGTH].clone();
+        assert_eq!(length, collect(response.into_body()).len().to_string());
+
+        let response = call_axum(&app, Method::POST, path);
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD", "{path}");
+    }
+    assert_eq!(
+        call_axum(&app, Method::GET, "/operators/numbers").status(),
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[test]
+fn head_in_axum_takes_no_snapshot() {
+    let source = CountsCalls::default();
+    let aggregator = Aggregator::new().source(source.clone());
+    let app = Router::new()
+        .route(JSON, any_service(aggregator.handler()))
+        .route(TEXT, any_service(aggregator.prometheus_handler()));
+    for path in [JSON, TEXT] {
+        let get = call_axum(&app, Method::GET, path);
+        let before = source.calls();
+        let mut head = call_axum(&app, Method::HEAD, path);
+        // axum adds the length of the empty body.
+        head.headers_mut().remove(CONTENT_LENGTH);
+        assert_eq!(source.calls(), before, "{path}");
+        assert_eq!(head.status(), StatusCode::OK, "{path}");
+        assert_same_headers_except_length(head.headers(), get.headers());
+    }
+}
+
+#[test]
+fn bare_hyper_serves_a_handler() {
+    let aggregator = Aggregator::new().source(CountsCalls::default());
+    let server = RunningServer::start(Ipv4Addr::LOCALHOST, |listener, shutdown| {
+        serve_with_hyper(listener, aggregator.handler(), shutdown)
+    });
+    let mut client = server.connect();
+    for path in ["/", "/anything"] {
+        let reply = client.get(path);
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.headers["content-type"], "application/json");
+        parse_snapshot(&reply.body);
+        // The next reply on this connection starts right after these headers: there is no body.
+        client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        let reply = client.read_head();
+        assert_eq!(reply.status, 200);
+        assert_ne!(
+            reply.headers.get("content-length").map(String::as_str),
+            Some("0")
+        );
+    }
+}
+
+#[test]
+fn handler_is_a_tower_service_for_any_body() {
+    fn assert_service<S: Clone + Send + Sync + Debug + 'static>(_: &S) {}
+
+    let source = CountsCalls::default();
+    let handler = Aggregator::new().source(source.clone()).handler();
+    assert_service(&handler);
+    let response: Result<_, Infallible> = answer(handler.clone().oneshot(Request::new(())));
+    let Ok(page) = response;
+    assert_eq!(snapshot(&page).history.total_envelopes_buffered, 1);
+
+    // Handlers share a snapshot for 100 ms.
+    let request = Request::new(Full::new(Bytes::from_static(b"ignored")));
+    let Ok(page) = answer(handler.clone().oneshot(request));
+    assert_eq!(
+        snapshot(&page).history.total_envelopes_buffered,
+        source.calls()
+    );
+
+    let length = |page: Page| page.headers()[CONTENT_LENGTH].clone();
+    let lengths = tower::ServiceExt::<Request<()>>::map_response(handler, length);
+    let Ok(length) = answer(lengths.oneshot(Request::new(())));
+    assert_eq!(length.len(), 3, "{length:?}");
+    assert!((1..=3).contains(&source.calls()));
+}
+
+fn call_axum(app: &Router, method: Method, uri: &str) -> axum::response::Response {
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(axum::body::Body::empty());
+    let Ok(response) = answer(app.clone().oneshot(request.expect("a valid request")));
+    response
+}
+
+/// The smallest server that hyper allows: no timer, no limits.
+async fn serve_with_hyper(
+    listener: TcpListener,
+    handler: Handler,
+    shutdown: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let accept = async {
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), handler.clone());
+            tokio::spawn(connection);
+        }
+    };
+    tokio::select! {
+        result = accept => result,
+        _ = shutdown => Ok(()),
+    }
+}
