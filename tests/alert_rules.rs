@@ -152,6 +152,7 @@ fn firing_alerts_are_sorted_by_name_and_describe_their_rules() {
         severity,
         description: description.to_owned(),
         at,
+        since: at,
     };
     let expected = [
         alert("B", Severity::Warning, ""),
@@ -175,6 +176,7 @@ fn rule_sees_the_snapshot_without_alerts() {
     assert_eq!(evaluate_alerts(&snapshot, &[fires_on_alerts()]), []);
     let mut same = snapshot.clone();
     same.alerts.clear();
+    same.rules.clear();
     let sees_the_rest = AlertRule::new("same", Severity::Info, move |s| *s == same);
     assert_eq!(evaluate_alerts(&snapshot, &[sees_the_rest]).len(), 1);
 }

@@ -38,6 +38,7 @@ fn snapshot_with_extreme_values_reads_back() {
         severity,
         description: description.to_owned(),
         at,
+        since: at,
     };
     let mut snapshot = Snapshot {
         channels: ChannelStats {

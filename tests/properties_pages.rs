@@ -118,6 +118,7 @@ fn snapshots(floats: &BoxedStrategy<f64>) -> impl Strategy<Value = Snapshot> + u
         severity,
         description,
         at,
+        since: at,
     });
     let alerts = vec(alert, 0..3);
     let sections = (channels, envelopes, presence, history, tokens, cache);

@@ -76,5 +76,5 @@ pub(crate) fn json(aggregator: &Aggregator) -> Snapshot {
 
 /// Renders a snapshot that was built by hand.
 pub(crate) fn render(format: Format, snapshot: &Snapshot) -> String {
-    String::from_utf8(format.render(snapshot, &[])).expect("pages are UTF-8")
+    String::from_utf8(format.render(snapshot)).expect("pages are UTF-8")
 }
