@@ -207,7 +207,8 @@ impl Board {
         for (state, added) in states.iter_mut().zip(&self.sources) {
             let abandoned = state.in_flight.and_then(|call| call.abandoned_at);
             board.abandoned_at = board.abandoned_at.max(abandoned);
-            if let (Schedule::OnDemand, None, Some(last)) = (added.schedule, abandoned, state.last)
+            if let (Schedule::Inline | Schedule::OnDemand, None, Some(last)) =
+                (added.schedule, abandoned, state.last)
             {
                 board.fresh_since = board.fresh_since.min(last.began);
             }

@@ -260,7 +260,8 @@ impl CollectorThread {
 
         let now = Instant::now();
         let is_stuck = shared.evaluator.is_stuck();
-        let is_busy = !is_stuck && !shared.evaluator.is_idle();
+        // An evaluation that has just ended still has requests to answer.
+        let is_busy = !is_stuck && (self.evaluation.is_some() || !shared.evaluator.is_idle());
         let is_ready = |request: &mut PendingRequest| {
             if now >= request.deadline {
                 shared.board.abandon_calls(request.freshness);
