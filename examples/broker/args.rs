@@ -1,27 +1,27 @@
-//! The flags.
+//! Command-line options.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::grammar::Grammar;
 use crate::limits;
+use crate::patterns::Patterns;
 
 pub(crate) const HELP: &str = "\
-A small pub/sub broker over HTTP that shows its telemetry page.
+A small pub/sub broker over HTTP, with its telemetry pages.
 
-Usage: cargo run --release --example broker -- [FLAGS]
+Usage: cargo run --release --example broker -- [OPTIONS]
 
-  --listen ADDRESS   IP address and port; port 0 takes a free one   [127.0.0.1:8080]
-  --pattern GLOB     which channels there may be; may be repeated   [public:* private:* agents:*]
-  --channels N       channels at once                               [1000]
-  --history N        messages that each channel keeps for replay    [100]
-  --cache N          tokens that the look-up cache holds            [64]
-  --page-token TEXT  who reads the pages sends it as Authorization: Bearer TEXT    [none]
-  --quiet            no built-in clients: nothing moves but what you send
-  --help             this page
+  --listen ADDRESS   IP address and port; port 0 picks a free one      [127.0.0.1:8080]
+  --pattern GLOB     allowed channel names; may be repeated            [public:* private:* agents:*]
+  --channels N       maximum number of channels                        [1000]
+  --history N        messages that each channel keeps for replay       [100]
+  --cache N          capacity of the token cache, in tokens            [64]
+  --page-token TEXT  require Authorization: Bearer TEXT on the pages   [none]
+  --quiet            do not start the built-in clients
+  --help             print this help
 
-Ctrl-C or SIGTERM drains it and ends it; another one does not wait for the drain.
+Ctrl-C or SIGTERM shuts the broker down gracefully; a second signal ends it at once.
 ";
 
 pub(crate) enum Command {
@@ -31,8 +31,8 @@ pub(crate) enum Command {
 
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
-    pub(crate) grammar: Grammar,
-    pub(crate) channels: usize,
+    pub(crate) patterns: Patterns,
+    pub(crate) max_channels: usize,
     pub(crate) history: usize,
     pub(crate) cache: usize,
     pub(crate) page_token: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     let mut listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let mut patterns = Vec::new();
     let mut page_token = None;
-    let (mut channels, mut history, mut cache, mut quiet) = (1_000, 100, 64, false);
+    let (mut max_channels, mut history, mut cache, mut quiet) = (1_000, 100, 64, false);
 
     let mut args = Parser::from_env();
     while let Some(arg) = args.next()? {
@@ -51,15 +51,15 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
             Arg::Long("listen") => {
                 let text = args.value()?.string()?;
                 listen = text.parse().map_err(|_| {
-                    format!("--listen {text}: not an IP address and a port, such as 127.0.0.1:8080")
+                    format!("invalid --listen {text}: use an IP address and a port, such as 127.0.0.1:8080")
                 })?;
             }
             Arg::Long("pattern") => patterns.push(args.value()?.string()?),
-            Arg::Long("channels") => channels = number(&mut args, "--channels", 1, 100_000)?,
+            Arg::Long("channels") => max_channels = number(&mut args, "--channels", 1, 100_000)?,
             Arg::Long("history") => {
-                history = number(&mut args, "--history", 0, limits::HISTORY_MESSAGES)?;
+                history = number(&mut args, "--history", 0, limits::MAX_HISTORY_MESSAGES)?;
             }
-            Arg::Long("cache") => cache = number(&mut args, "--cache", 1, limits::TOKENS)?,
+            Arg::Long("cache") => cache = number(&mut args, "--cache", 1, limits::MAX_TOKENS)?,
             Arg::Long("page-token") => page_token = Some(args.value()?.string()?),
             Arg::Long("quiet") => quiet = true,
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
@@ -73,8 +73,8 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     }
     Ok(Command::Run(Options {
         listen,
-        grammar: Grammar::new(patterns)?,
-        channels,
+        patterns: Patterns::new(patterns)?,
+        max_channels,
         history,
         cache,
         page_token,
@@ -82,15 +82,10 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     }))
 }
 
-fn number(
-    args: &mut Parser,
-    flag: &str,
-    least: usize,
-    most: usize,
-) -> Result<usize, lexopt::Error> {
+fn number(args: &mut Parser, option: &str, min: usize, max: usize) -> Result<usize, lexopt::Error> {
     let text = args.value()?.string()?;
     match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{flag} {text}: not a whole number from {least} to {most}").into()),
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!("invalid {option} {text}: use a whole number from {min} to {max}").into()),
     }
 }

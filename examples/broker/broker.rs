@@ -1,4 +1,4 @@
-//! The broker's parts, and the telemetry over them. This is what to copy from.
+//! The broker's components and the aggregator over them. Copy from here.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Options;
 use crate::channels::Channels;
-use crate::reply::Refusal;
+use crate::error::ApiError;
 use crate::tokens::Tokens;
 use crate::{alerts, limits};
 
@@ -19,21 +19,20 @@ pub(crate) struct Broker {
     pub(crate) channels: Arc<Channels>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) aggregator: Aggregator,
-    pub(crate) pages: Server,
+    pub(crate) telemetry: Server,
     envelopes: EnvelopeCounters,
     data: Aspect,
 }
 
 impl Broker {
     pub(crate) fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
-        // Counters are cheap to clone, and clones share: one goes where things happen, one goes to
-        // the page.
+        // Clones share their counts: one clone records, the other is the aggregator's source.
         let envelopes = EnvelopeCounters::new();
         let token_counters = TokenCounters::new();
 
         let channels = Arc::new(Channels::new(
-            options.grammar.clone(),
-            options.channels,
+            options.patterns.clone(),
+            options.max_channels,
             options.history,
         ));
         let tokens = Arc::new(Tokens::new(token_counters.clone(), options.cache));
@@ -44,22 +43,21 @@ impl Broker {
             .source(token_counters)
             .source(CacheSource::new(move || cached.cache_counters()))
             .source(ChannelSource::new(Arc::clone(&channels)))
-            // Our own: see `sources.rs`.
+            // The broker's own source: see `sources.rs`.
             .source(Arc::clone(&channels))
-            .with_alerts(alerts::rules(options.channels))?;
+            .with_alerts(alerts::rules(options.max_channels))?;
 
-        let mut pages = Server::builder(aggregator.clone());
+        let mut telemetry = Server::builder(aggregator.clone());
         if let Some(token) = &options.page_token {
-            pages = pages.bearer_token(token.as_str())?;
+            telemetry = telemetry.bearer_token(token.as_str())?;
         }
 
         Ok(Self {
             channels,
             tokens,
-            pages: pages.build(),
+            telemetry: telemetry.build(),
             aggregator,
-            // Nearly all messages are of this aspect, so its name is looked up once, here, and
-            // never again.
+            // Most messages have this aspect: a handle saves the lookup on each publish.
             data: envelopes.aspect("data"),
             envelopes,
         })
@@ -70,27 +68,26 @@ impl Broker {
         channel: &str,
         aspect: &str,
         payload: &str,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, ApiError> {
         let id = self.channels.publish(channel, aspect, payload)?;
         if aspect == self.data.name() {
             self.data.observe();
         } else {
-            // Publishers choose these names. The counters bound how many they keep, so no table
-            // here has to.
+            // Clients choose the aspect. The counters limit how many names they keep.
             self.envelopes.observe(aspect);
         }
         Ok(id)
     }
 }
 
-/// Drops expired tokens and idle channels, for ever.
+/// Removes expired tokens and idle channels every [`limits::SWEEP_INTERVAL`].
 pub(crate) async fn sweep(broker: Arc<Broker>) {
-    let mut ticks = interval(limits::SWEEP);
+    let mut ticks = interval(limits::SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        broker.tokens.sweep(now);
-        broker.channels.forget_idle(now);
+        broker.tokens.remove_expired(now);
+        broker.channels.remove_idle(now);
     }
 }

@@ -1,17 +1,16 @@
-//! One channel: its history, and who listens.
+//! One channel: its history and its subscribers.
 //!
-//! A publisher never waits for a subscriber. Each has a bounded queue; one whose queue is full is
-//! cut off: it still gets what is queued, then its stream ends, and it comes back with
-//! `Last-Event-ID` for the rest, as far as the history reaches.
+//! A publisher never waits for a subscriber. Each subscriber has a bounded queue. When the queue is
+//! full, the subscriber is removed: it still receives what is queued, then its stream ends, and it
+//! can reconnect with `Last-Event-ID` to receive the rest from the history.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::event_stream::EventStream;
 use crate::history::History;
 use crate::{limits, lock};
 
@@ -23,38 +22,38 @@ pub(crate) struct Channel {
 struct State {
     history: History,
     subscribers: HashMap<u64, Subscriber>,
-    next_subscriber: u64,
+    next_subscriber_id: u64,
     last_publish: Instant,
     closed: bool,
 }
 
 struct Subscriber {
-    kind: Kind,
+    kind: SubscriberKind,
     queue: mpsc::Sender<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum SubscriberKind {
     User,
     Agent,
 }
 
-/// What the telemetry page wants to know of a channel.
-pub(crate) struct Gauge {
+/// What the telemetry source reads from one channel.
+pub(crate) struct ChannelGauges {
     pub(crate) users: u64,
     pub(crate) agents: u64,
     pub(crate) buffered: u64,
-    pub(crate) fill: f64,
+    pub(crate) utilization: f64,
 }
 
 impl Channel {
-    /// A channel that is born `closed` is there for requests that are still in flight while the
-    /// broker drains.
+    /// `closed` channels accept messages but no subscribers: requests in flight may still publish
+    /// while the broker shuts down.
     pub(crate) fn new(pattern: Arc<str>, history: usize, closed: bool) -> Self {
         let state = State {
             history: History::new(history),
             subscribers: HashMap::new(),
-            next_subscriber: 0,
+            next_subscriber_id: 0,
             last_publish: Instant::now(),
             closed,
         };
@@ -64,8 +63,10 @@ impl Channel {
         }
     }
 
-    /// Hands the message to all subscribers and gives its id. They are all served under the lock,
-    /// so each of them sees the messages in the order of their ids.
+    /// Sends the message to all subscribers and returns its id.
+    ///
+    /// Sends under the lock, so that each subscriber receives the messages in the order of their
+    /// ids.
     pub(crate) fn publish(&self, aspect: &str, payload: &str) -> u64 {
         let mut state = lock(&self.state);
         state.last_publish = Instant::now();
@@ -76,37 +77,35 @@ impl Channel {
         message.id
     }
 
-    /// Replays what came after `last_seen`, or nothing, and goes on with what comes from now on,
-    /// with no gap between them.
+    /// Replays the messages after `last_event_id`, if there is one, and continues with new messages
+    /// without a gap.
     pub(crate) fn subscribe(
         self: Arc<Self>,
-        kind: Kind,
-        last_seen: Option<u64>,
-        seat: OwnedSemaphorePermit,
-    ) -> EventStream {
-        let (queue, live) = mpsc::channel(limits::QUEUE);
+        kind: SubscriberKind,
+        last_event_id: Option<u64>,
+        permit: OwnedSemaphorePermit,
+    ) -> Subscription {
+        let (queue, live) = mpsc::channel(limits::SUBSCRIBER_QUEUE);
         let mut state = lock(&self.state);
-        let replay = last_seen
+        let replay = last_event_id
             .map(|id| state.history.after(id))
             .unwrap_or_default();
-        let number = state.next_subscriber;
-        state.next_subscriber += 1;
+        let id = state.next_subscriber_id;
+        state.next_subscriber_id += 1;
         if !state.closed {
-            state.subscribers.insert(number, Subscriber { kind, queue });
+            state.subscribers.insert(id, Subscriber { kind, queue });
         }
         drop(state);
-        EventStream::new(
+        Subscription {
             replay,
             live,
-            Subscription {
-                channel: self,
-                number,
-                _seat: seat,
-            },
-        )
+            channel: self,
+            id,
+            _permit: permit,
+        }
     }
 
-    /// Ends all streams, now and from now on.
+    /// Ends all event streams, and those of later subscribers.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -120,10 +119,11 @@ impl Channel {
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         let unused = now.saturating_duration_since(state.last_publish);
-        state.subscribers.is_empty() && (state.history.len() == 0 || unused > limits::IDLE_CHANNEL)
+        state.subscribers.is_empty()
+            && (state.history.len() == 0 || unused > limits::CHANNEL_IDLE_TIMEOUT)
     }
 
-    pub(crate) fn gauge(&self) -> Gauge {
+    pub(crate) fn gauges(&self) -> ChannelGauges {
         let state = lock(&self.state);
         let count = |kind| {
             state
@@ -132,21 +132,23 @@ impl Channel {
                 .filter(|subscriber| subscriber.kind == kind)
                 .count()
         };
-        Gauge {
-            users: count(Kind::User) as u64,
-            agents: count(Kind::Agent) as u64,
+        ChannelGauges {
+            users: count(SubscriberKind::User) as u64,
+            agents: count(SubscriberKind::Agent) as u64,
             buffered: state.history.len() as u64,
-            fill: state.history.fill(),
+            utilization: state.history.utilization(),
         }
     }
 }
 
-/// A subscriber's place in its channel. The stream holds it, and hyper holds the stream: when the
-/// connection ends, for whatever reason, it is dropped, and the subscriber is counted out.
+/// The events of one subscriber. Dropping it removes the subscriber from the channel. The response
+/// body owns it, so hyper drops it when the connection ends for any reason.
 pub(crate) struct Subscription {
+    pub(crate) replay: VecDeque<Bytes>,
+    pub(crate) live: mpsc::Receiver<Bytes>,
     channel: Arc<Channel>,
-    number: u64,
-    _seat: OwnedSemaphorePermit,
+    id: u64,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Subscription {
@@ -157,6 +159,6 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        lock(&self.channel.state).subscribers.remove(&self.number);
+        lock(&self.channel.state).subscribers.remove(&self.id);
     }
 }

@@ -1,5 +1,5 @@
-//! The channels that there are. One begins with its first message or subscriber, and ends when
-//! nobody has use for it.
+//! The open channels. A channel is created by its first message or subscriber and removed when it
+//! is idle.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,99 +7,101 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::channel::{Channel, Kind};
+use crate::channel::{Channel, SubscriberKind};
+use crate::error::ApiError;
 use crate::event_stream::EventStream;
-use crate::grammar::Grammar;
-use crate::reply::Refusal;
+use crate::patterns::Patterns;
 use crate::{limits, lock};
 
 pub(crate) struct Channels {
-    grammar: Grammar,
-    most: usize,
+    patterns: Patterns,
+    limit: usize,
     history: usize,
-    seats: Arc<Semaphore>,
+    subscriber_permits: Arc<Semaphore>,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
     by_name: BTreeMap<String, Arc<Channel>>,
-    closing: bool,
+    closed: bool,
 }
 
 impl Channels {
-    pub(crate) fn new(grammar: Grammar, most: usize, history: usize) -> Self {
-        let seats = Arc::new(Semaphore::new(limits::SUBSCRIBERS));
+    pub(crate) fn new(patterns: Patterns, limit: usize, history: usize) -> Self {
         Self {
-            grammar,
-            most,
+            patterns,
+            limit,
             history,
-            seats,
+            subscriber_permits: Arc::new(Semaphore::new(limits::MAX_SUBSCRIBERS)),
             open: Mutex::default(),
         }
     }
 
     pub(crate) fn patterns(&self) -> &[Arc<str>] {
-        self.grammar.patterns()
+        self.patterns.as_slice()
     }
 
-    pub(crate) fn publish(&self, name: &str, aspect: &str, payload: &str) -> Result<u64, Refusal> {
-        Ok(self.channel(name)?.publish(aspect, payload))
+    pub(crate) fn publish(&self, name: &str, aspect: &str, payload: &str) -> Result<u64, ApiError> {
+        Ok(self.get_or_create(name)?.publish(aspect, payload))
     }
 
     pub(crate) fn subscribe(
         &self,
         name: &str,
-        kind: Kind,
-        last_seen: Option<u64>,
-    ) -> Result<EventStream, Refusal> {
-        let seat = self.seat()?;
-        Ok(self.channel(name)?.subscribe(kind, last_seen, seat))
+        kind: SubscriberKind,
+        last_event_id: Option<u64>,
+    ) -> Result<EventStream, ApiError> {
+        let permit = self.subscriber_permit()?;
+        let channel = self.get_or_create(name)?;
+        Ok(EventStream::new(channel.subscribe(
+            kind,
+            last_event_id,
+            permit,
+        )))
     }
 
-    fn seat(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
-            Refusal::unavailable(format!(
-                "all {} places for subscribers are taken: come back when one has left",
-                limits::SUBSCRIBERS
+    fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permits = Arc::clone(&self.subscriber_permits);
+        permits.try_acquire_owned().map_err(|_| {
+            ApiError::unavailable(format!(
+                "subscriber limit reached ({}): retry after another subscriber has left",
+                limits::MAX_SUBSCRIBERS
             ))
         })
     }
 
-    fn channel(&self, name: &str) -> Result<Arc<Channel>, Refusal> {
-        let pattern = self.grammar.pattern_of(name)?;
+    fn get_or_create(&self, name: &str) -> Result<Arc<Channel>, ApiError> {
+        let pattern = self.patterns.match_name(name)?;
         let mut open = lock(&self.open);
         if let Some(channel) = open.by_name.get(name) {
             return Ok(Arc::clone(channel));
         }
-        if open.by_name.len() >= self.most {
-            return Err(Refusal::unavailable(format!(
-                "there are {} channels, which is the most: use one that is there, or start the broker with a larger --channels",
-                self.most
+        if open.by_name.len() >= self.limit {
+            return Err(ApiError::unavailable(format!(
+                "channel limit reached ({}): use an existing channel, or raise --channels",
+                self.limit
             )));
         }
-        let channel = Arc::new(Channel::new(
-            Arc::clone(pattern),
-            self.history,
-            open.closing,
-        ));
+        let channel = Arc::new(Channel::new(Arc::clone(pattern), self.history, open.closed));
         open.by_name.insert(name.to_owned(), Arc::clone(&channel));
         Ok(channel)
     }
 
-    /// Forgets the channels that are empty, or that nobody has used for long.
-    pub(crate) fn forget_idle(&self, now: Instant) {
-        // A count of one is ours: nobody is about to publish into a channel that is being
-        // forgotten, because they would hold it, and they can only get hold of it under this lock.
+    /// Removes channels without subscribers that are empty, or that have had no message for
+    /// [`limits::CHANNEL_IDLE_TIMEOUT`].
+    pub(crate) fn remove_idle(&self, now: Instant) {
+        // References are handed out under this lock only. With a count of one, the map holds the
+        // only reference, so no request is about to publish to the channel.
         lock(&self.open)
             .by_name
             .retain(|_, channel| Arc::strong_count(channel) > 1 || !channel.is_idle(now));
     }
 
-    /// Ends all streams. Publishing goes on to work, for the requests that are in flight.
+    /// Ends all event streams. Requests in flight can still publish.
     pub(crate) fn close(&self) {
         let mut open = lock(&self.open);
-        open.closing = true;
+        open.closed = true;
         open.by_name.values().for_each(|channel| channel.close());
     }
 

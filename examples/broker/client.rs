@@ -15,35 +15,32 @@ pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) struct Client {
     address: SocketAddr,
-    connection: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
 }
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (connection, driver) = handshake(TokioIo::new(stream)).await?;
-        // It ends with the connection, and so with this client.
-        tokio::spawn(driver);
-        Ok(Self {
-            address,
-            connection,
-        })
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // The task ends when `sender` is dropped.
+        tokio::spawn(connection);
+        Ok(Self { address, sender })
     }
 
-    pub(crate) async fn take_token(&mut self, ttl_seconds: u64) -> Result<String, Error> {
+    pub(crate) async fn issue_token(&mut self, ttl_seconds: u64) -> Result<String, Error> {
         let path = format!("/tokens?ttl={ttl_seconds}");
-        let answer = self.ask(Method::POST, &path, None, "").await?;
-        let answer: serde_json::Value = serde_json::from_slice(&answer)?;
-        Ok(answer["token"]
+        let body = self.request(Method::POST, &path, None, "").await?;
+        let body: serde_json::Value = serde_json::from_slice(&body)?;
+        Ok(body["token"]
             .as_str()
-            .ok_or("the answer has no token")?
+            .ok_or("the response has no token")?
             .to_owned())
     }
 
-    pub(crate) async fn give_back(&mut self, token: &str) -> Result<(), Error> {
-        self.ask(Method::DELETE, &format!("/tokens/{token}"), None, "")
-            .await?;
+    pub(crate) async fn revoke_token(&mut self, token: &str) -> Result<(), Error> {
+        let path = format!("/tokens/{token}");
+        self.request(Method::DELETE, &path, None, "").await?;
         Ok(())
     }
 
@@ -55,26 +52,25 @@ impl Client {
         text: &str,
     ) -> Result<(), Error> {
         let path = format!("/channels/{channel}/publish?aspect={aspect}");
-        self.ask(Method::POST, &path, Some(token), text).await?;
+        self.request(Method::POST, &path, Some(token), text).await?;
         Ok(())
     }
 
-    /// Subscribes, reads `messages` events, and gives the id of the last one, with which it can go
-    /// on later.
-    pub(crate) async fn read(
+    /// Subscribes, reads `count` events, and returns the id of the last one.
+    pub(crate) async fn read_events(
         mut self,
         channel: &str,
         kind: &str,
-        last_seen: u64,
-        messages: usize,
+        last_event_id: u64,
+        count: usize,
     ) -> Result<u64, Error> {
         let request = Request::get(format!("/channels/{channel}/events?kind={kind}"))
             .header(HOST, self.address.to_string())
-            .header("last-event-id", last_seen)
+            .header("last-event-id", last_event_id)
             .body(Full::default())?;
         let mut events = self.send(request).await?.into_body();
-        let (mut text, mut last_seen, mut left) = (String::new(), last_seen, messages);
-        while left > 0 {
+        let (mut text, mut last_event_id, mut remaining) = (String::new(), last_event_id, count);
+        while remaining > 0 {
             let Some(frame) = events.frame().await else {
                 break;
             };
@@ -83,16 +79,16 @@ impl Client {
             ));
             while let Some(end) = text.find('\n') {
                 if let Some(id) = text[..end].strip_prefix("id: ") {
-                    last_seen = id.parse()?;
-                    left = left.saturating_sub(1);
+                    last_event_id = id.parse()?;
+                    remaining = remaining.saturating_sub(1);
                 }
                 text.drain(..=end);
             }
         }
-        Ok(last_seen)
+        Ok(last_event_id)
     }
 
-    async fn ask(
+    async fn request(
         &mut self,
         method: Method,
         path: &str,
@@ -106,20 +102,19 @@ impl Client {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        let response = self
-            .send(request.body(Full::from(body.to_owned()))?)
-            .await?;
+        let request = request.body(Full::from(body.to_owned()))?;
+        let response = self.send(request).await?;
         Ok(response.into_body().collect().await?.to_bytes())
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.connection.ready().await?;
-        let response = self.connection.send_request(request).await?;
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
-        let reason = response.into_body().collect().await?.to_bytes();
-        Err(format!("{status}: {}", String::from_utf8_lossy(&reason).trim_end()).into())
+        let body = response.into_body().collect().await?.to_bytes();
+        Err(format!("{status}: {}", String::from_utf8_lossy(&body).trim_end()).into())
     }
 }

@@ -1,6 +1,5 @@
-//! The built-in clients. They use the broker as any other client would, through its port, so that
-//! the page has something to show: publishers, subscribers, and visitors who take a token, use it
-//! once, and let it expire.
+//! The built-in clients: publishers, subscribers, and short-lived clients whose tokens expire. They
+//! use the broker through its port, as any other client would.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,106 +9,111 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client::{Client, Error};
-use crate::report;
+use crate::terminal;
 
 const ASPECTS: [&str; 6] = ["data", "data", "data", "cursor", "data", "typing"];
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 pub(crate) fn start(tasks: &mut JoinSet<()>, address: SocketAddr, patterns: &[Arc<str>]) {
-    // Two channels of each pattern, whatever the patterns are.
+    // Two channels for each pattern.
     let channels: Arc<[String]> = patterns
         .iter()
         .flat_map(|pattern| ["room1", "room2"].map(|room| pattern.replace('*', room)))
         .collect();
-    for number in 0..3 {
-        tasks.spawn(again(address, Arc::clone(&channels), number, publisher));
-        tasks.spawn(again(address, Arc::clone(&channels), number, user));
-        tasks.spawn(again(address, Arc::clone(&channels), number, agent));
+    for offset in 0..3 {
+        tasks.spawn(repeat(address, Arc::clone(&channels), offset, publisher));
+        tasks.spawn(repeat(address, Arc::clone(&channels), offset, user));
+        tasks.spawn(repeat(address, Arc::clone(&channels), offset, agent));
     }
-    tasks.spawn(again(address, channels, 0, visitor));
+    tasks.spawn(repeat(address, channels, 0, short_lived_clients));
 }
 
-/// Runs a client over and over. One that fails says why and pauses: it must neither end the demo
-/// nor flood the terminal.
-async fn again<R>(address: SocketAddr, channels: Arc<[String]>, number: usize, run: fn(Visit) -> R)
-where
+/// Runs a client again and again. After an error it waits for [`RETRY_DELAY`], so that a failing
+/// client does not flood the terminal.
+async fn repeat<R>(
+    address: SocketAddr,
+    channels: Arc<[String]>,
+    offset: usize,
+    client: fn(Session) -> R,
+) where
     R: Future<Output = Result<(), Error>>,
 {
-    for round in number.. {
-        let visit = Visit {
+    for number in offset.. {
+        let session = Session {
             address,
             channels: Arc::clone(&channels),
-            round,
+            number,
         };
-        if let Err(error) = run(visit).await {
-            report::complain(&format!(
-                "a built-in client failed and starts again in 5 s: {error}"
+        if let Err(error) = client(session).await {
+            let seconds = RETRY_DELAY.as_secs();
+            terminal::warn(&format!(
+                "a built-in client failed: {error}; it restarts in {seconds} s"
             ));
-            sleep(Duration::from_secs(5)).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 }
 
-struct Visit {
+/// One run of a client. `number` spreads the clients over the channels.
+struct Session {
     address: SocketAddr,
     channels: Arc<[String]>,
-    round: usize,
+    number: usize,
 }
 
-impl Visit {
+impl Session {
     fn channel(&self, step: usize) -> &str {
-        &self.channels[(self.round + step) % self.channels.len()]
+        &self.channels[(self.number + step) % self.channels.len()]
     }
 }
 
-/// Publishes for a while on one token and gives it back: about 30 messages a second.
-async fn publisher(visit: Visit) -> Result<(), Error> {
-    let mut client = Client::connect(visit.address).await?;
-    let token = client.take_token(60).await?;
+/// Publishes 100 messages with one token, about 30 per second, and revokes the token.
+async fn publisher(session: Session) -> Result<(), Error> {
+    let mut client = Client::connect(session.address).await?;
+    let token = client.issue_token(60).await?;
     for step in 0..100 {
+        let channel = session.channel(step);
         let aspect = ASPECTS[step % ASPECTS.len()];
         client
-            .publish(
-                &token,
-                visit.channel(step),
-                aspect,
-                &format!("message {step}"),
-            )
+            .publish(&token, channel, aspect, &format!("message {step}"))
             .await?;
         sleep(Duration::from_millis(30)).await;
     }
-    client.give_back(&token).await
+    client.revoke_token(&token).await
 }
 
-async fn user(visit: Visit) -> Result<(), Error> {
-    listen(visit, "user", 50).await
+async fn user(session: Session) -> Result<(), Error> {
+    subscriber(session, "user", 50).await
 }
 
-async fn agent(visit: Visit) -> Result<(), Error> {
-    listen(visit, "agent", 150).await
+async fn agent(session: Session) -> Result<(), Error> {
+    subscriber(session, "agent", 150).await
 }
 
-/// Listens, is away for a moment, and comes back for what it has missed.
-async fn listen(visit: Visit, kind: &str, messages: usize) -> Result<(), Error> {
-    let channel = visit.channel(0);
-    let mut last_seen = 0;
+/// Reads `count` events, disconnects for 1 to 3 seconds, and resumes with the last id: three times.
+async fn subscriber(session: Session, kind: &str, count: usize) -> Result<(), Error> {
+    let channel = session.channel(0);
+    // Different clients pause for different times.
+    let pause = Duration::from_secs(1 + session.number as u64 % 3);
+    let mut last_event_id = 0;
     for _ in 0..3 {
-        let client = Client::connect(visit.address).await?;
-        last_seen = client.read(channel, kind, last_seen, messages).await?;
-        // Not all at the same time.
-        let seconds = 1 + visit.round % 3;
-        sleep(Duration::from_secs(seconds as u64)).await;
+        let client = Client::connect(session.address).await?;
+        last_event_id = client
+            .read_events(channel, kind, last_event_id, count)
+            .await?;
+        sleep(pause).await;
     }
     Ok(())
 }
 
-/// A crowd that comes and goes: each takes a token, publishes once, and lets the token expire.
-/// Between them they hold more tokens than the cache has room for, so the cache has to evict.
-async fn visitor(visit: Visit) -> Result<(), Error> {
-    let mut client = Client::connect(visit.address).await?;
+/// Issues 100 tokens, publishes once with each, and lets them expire. At any time more tokens are
+/// live than the cache holds by default, so the cache evicts.
+async fn short_lived_clients(session: Session) -> Result<(), Error> {
+    let mut client = Client::connect(session.address).await?;
     for step in 0..100 {
-        let token = client.take_token(4).await?;
+        let token = client.issue_token(4).await?;
         client
-            .publish(&token, visit.channel(step), "presence", "hello")
+            .publish(&token, session.channel(step), "presence", "hello")
             .await?;
         sleep(Duration::from_millis(50)).await;
     }

@@ -1,62 +1,54 @@
-//! One subscriber's server-sent events, as a response body that hyper pulls from.
+//! The server-sent events of one subscriber, as a response body.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at};
 
 use crate::channel::Subscription;
 use crate::limits;
 
-/// At once, so that a subscriber knows that it is counted in; and how soon a browser comes back.
-const WELCOME: Bytes = Bytes::from_static(b": subscribed\nretry: 1000\n\n");
-const HEARTBEAT: Bytes = Bytes::from_static(b": still here\n\n");
-const STOPPING: Bytes = Bytes::from_static(b": the broker is stopping\n\n");
-const TOO_SLOW: Bytes =
-    Bytes::from_static(b": too slow, messages were left out; come back with Last-Event-ID\n\n");
+/// Sent at once, so that the client knows that it is subscribed. `retry` is the reconnection delay
+/// of a browser, in milliseconds.
+const SUBSCRIBED: Bytes = Bytes::from_static(b": subscribed\nretry: 1000\n\n");
+const HEARTBEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
+const SHUTTING_DOWN: Bytes = Bytes::from_static(b": the broker is shutting down\n\n");
+const QUEUE_FULL: Bytes = Bytes::from_static(
+    b": too slow, messages were dropped: reconnect with Last-Event-ID to resume\n\n",
+);
 
 pub(crate) struct EventStream {
-    replay: VecDeque<Bytes>,
-    live: mpsc::Receiver<Bytes>,
+    subscription: Subscription,
     heartbeat: Interval,
     ended: bool,
-    subscription: Subscription,
 }
 
 impl EventStream {
-    pub(crate) fn new(
-        mut replay: VecDeque<Bytes>,
-        live: mpsc::Receiver<Bytes>,
-        subscription: Subscription,
-    ) -> Self {
-        replay.push_front(WELCOME);
-        let heartbeat = interval_at(Instant::now() + limits::HEARTBEAT, limits::HEARTBEAT);
+    pub(crate) fn new(mut subscription: Subscription) -> Self {
+        subscription.replay.push_front(SUBSCRIBED);
+        let first_heartbeat = Instant::now() + limits::HEARTBEAT_INTERVAL;
         Self {
-            replay,
-            live,
-            heartbeat,
-            ended: false,
             subscription,
+            heartbeat: interval_at(first_heartbeat, limits::HEARTBEAT_INTERVAL),
+            ended: false,
         }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(event) = self.replay.pop_front() {
+        if let Some(event) = self.subscription.replay.pop_front() {
             return Poll::Ready(Some(event));
         }
-        match self.live.poll_recv(context) {
+        match self.subscription.live.poll_recv(context) {
             Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
-            // The channel has let go of our queue: the last word is why.
+            // The channel has dropped the queue. The last comment states the reason.
             Poll::Ready(None) if self.ended => return Poll::Ready(None),
             Poll::Ready(None) => {
                 self.ended = true;
-                let stopping = self.subscription.channel_is_closed();
-                return Poll::Ready(Some(if stopping { STOPPING } else { TOO_SLOW }));
+                let closed = self.subscription.channel_is_closed();
+                return Poll::Ready(Some(if closed { SHUTTING_DOWN } else { QUEUE_FULL }));
             }
             Poll::Pending => {}
         }

@@ -1,7 +1,6 @@
-//! The last messages of one channel, ready to be sent again.
+//! The last messages of one channel, kept for replay.
 //!
-//! Ids are given here, ascending by one, so a subscriber that sees a jump knows how many messages
-//! it has missed.
+//! Ids are consecutive, so a gap tells a subscriber how many messages it has missed.
 
 use std::collections::VecDeque;
 
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use crate::limits;
 
 pub(crate) struct History {
-    most: usize,
+    max_messages: usize,
     last_id: u64,
     bytes: usize,
     messages: VecDeque<Message>,
@@ -19,14 +18,14 @@ pub(crate) struct History {
 #[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) id: u64,
-    /// The whole event as it goes over the wire: written once, and shared by all who send it.
+    /// The encoded event, shared by all subscribers.
     pub(crate) event: Bytes,
 }
 
 impl History {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(max_messages: usize) -> Self {
         Self {
-            most,
+            max_messages,
             last_id: 0,
             bytes: 0,
             messages: VecDeque::new(),
@@ -37,11 +36,11 @@ impl History {
         self.last_id += 1;
         let message = Message {
             id: self.last_id,
-            event: event(self.last_id, aspect, payload),
+            event: encode_event(self.last_id, aspect, payload),
         };
         self.bytes += message.event.len();
         self.messages.push_back(message.clone());
-        while self.messages.len() > self.most || self.bytes > limits::HISTORY_BYTES {
+        while self.messages.len() > self.max_messages || self.bytes > limits::MAX_HISTORY_BYTES {
             let Some(oldest) = self.messages.pop_front() else {
                 break;
             };
@@ -50,20 +49,16 @@ impl History {
         message
     }
 
-    /// What came after the message `last_seen`, as far as it is still here.
-    pub(crate) fn after(&self, last_seen: u64) -> VecDeque<Bytes> {
-        // An id that this channel has not given yet is from an earlier life of it: all is new to
-        // its subscriber.
-        let last_seen = if last_seen > self.last_id {
-            0
-        } else {
-            last_seen
-        };
-        let known = self
+    /// Returns the buffered events after the message `last_id`.
+    pub(crate) fn after(&self, last_id: u64) -> VecDeque<Bytes> {
+        // An id above our own is from a removed channel of the same name, or from before a restart:
+        // replay everything.
+        let last_id = if last_id > self.last_id { 0 } else { last_id };
+        let start = self
             .messages
-            .partition_point(|message| message.id <= last_seen);
+            .partition_point(|message| message.id <= last_id);
         self.messages
-            .range(known..)
+            .range(start..)
             .map(|message| message.event.clone())
             .collect()
     }
@@ -72,17 +67,19 @@ impl History {
         self.messages.len()
     }
 
-    /// How full it is, 0 to 1, by the tighter of its two bounds.
-    pub(crate) fn fill(&self) -> f64 {
-        let by_messages = self.messages.len() as f64 / self.most.max(1) as f64;
-        let by_bytes = self.bytes as f64 / limits::HISTORY_BYTES as f64;
+    /// Returns the used fraction, 0 to 1, of the tighter of the two limits.
+    pub(crate) fn utilization(&self) -> f64 {
+        let by_messages = self.messages.len() as f64 / self.max_messages.max(1) as f64;
+        let by_bytes = self.bytes as f64 / limits::MAX_HISTORY_BYTES as f64;
         by_messages.max(by_bytes)
     }
 }
 
-/// One server-sent event. Each line of the payload is a `data:` line of its own, whatever ends it:
-/// a bare carriage return ends a line there, too, and would let a payload forge the other fields.
-fn event(id: u64, aspect: &str, payload: &str) -> Bytes {
+/// Encodes one server-sent event, with one `data:` field for each line of the payload.
+///
+/// A bare carriage return is a line break too: left as it is, it would let a payload forge the
+/// other fields.
+fn encode_event(id: u64, aspect: &str, payload: &str) -> Bytes {
     let mut text = format!("id: {id}\nevent: {aspect}\n");
     for line in payload.replace("\r\n", "\n").split(['\n', '\r']) {
         text.push_str("data: ");

@@ -1,24 +1,26 @@
-//! A small pub/sub broker over HTTP whose every part feeds the telemetry page with true numbers.
+//! A small pub/sub broker over HTTP that reports all six sections of the telemetry pages.
 //!
 //! ```text
 //! cargo run --release --example broker
 //! ```
 //!
-//! starts it on 127.0.0.1:8080 with a few built-in clients, so that all six sections of the page
-//! move. Read it from here downwards to see how the crate is embedded:
+//! starts it on 127.0.0.1:8080 with a few built-in clients. Start with `broker.rs` to see how the
+//! crate is embedded:
 //!
-//! | file | idea |
+//! | file | contents |
 //! | --- | --- |
-//! | `broker.rs` | the parts and the aggregator over them: **the place to copy from** |
-//! | `sources.rs`, `alerts.rs` | an own source in ten lines a section, and the rules |
-//! | `routes.rs` | the broker's paths; every other path is the telemetry server's |
-//! | `grammar.rs`, `channels.rs`, `channel.rs`, `history.rs` | which channels there may be, which there are, and one of them |
-//! | `event_stream.rs` | one subscriber's server-sent events |
-//! | `tokens.rs`, `token_cache.rs` | who may publish, and the cache in front of that question |
-//! | `request.rs`, `reply.rs`, `limits.rs` | reading, answering, and every bound in one place |
-//! | `server.rs` | the accept loop and the drain |
-//! | `report.rs`, `client.rs`, `demo.rs` | the line on the terminal; the built-in clients |
-//! | `args.rs` | the flags |
+//! | `broker.rs` | the components and the aggregator over them: **copy from here** |
+//! | `sources.rs`, `alerts.rs` | a source of the application's own, and the alert rules |
+//! | `routes.rs` | the broker's paths; all other paths go to the telemetry server |
+//! | `patterns.rs`, `channels.rs`, `channel.rs`, `history.rs` | allowed channel names, open channels, one channel, its messages |
+//! | `event_stream.rs` | the server-sent events of one subscriber |
+//! | `tokens.rs`, `token_cache.rs` | the tokens that publishing requires, and the cache in front of them |
+//! | `request.rs`, `response.rs`, `error.rs` | parsing requests, building responses |
+//! | `limits.rs` | every limit |
+//! | `server.rs`, `signals.rs` | the accept loop and the graceful shutdown |
+//! | `terminal.rs` | the terminal output |
+//! | `client.rs`, `demo.rs` | the built-in clients |
+//! | `args.rs` | command-line options |
 
 mod alerts;
 mod args;
@@ -27,16 +29,18 @@ mod channel;
 mod channels;
 mod client;
 mod demo;
+mod error;
 mod event_stream;
-mod grammar;
 mod history;
 mod limits;
-mod reply;
-mod report;
+mod patterns;
 mod request;
+mod response;
 mod routes;
 mod server;
+mod signals;
 mod sources;
+mod terminal;
 mod token_cache;
 mod tokens;
 
@@ -50,129 +54,87 @@ use tokio::task::JoinSet;
 
 use crate::args::{Command, Options};
 use crate::broker::Broker;
+use crate::signals::Signals;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = match args::parse() {
         Ok(Command::Run(options)) => options,
         Ok(Command::Help) => {
-            report::say(args::HELP.trim_end());
+            terminal::print(args::HELP.trim_end());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            report::complain(&format!("{error}; --help lists the flags"));
+            terminal::warn(&format!("{error}; --help lists the options"));
             return ExitCode::from(2);
         }
     };
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            report::complain(&message);
+            terminal::warn(&message);
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(options: Options) -> Result<(), String> {
-    // Before anything else: a signal that comes while the broker starts must drain it, too.
-    let mut signals =
-        Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    // First of all, so that a signal during the start shuts the broker down gracefully too.
+    let mut signals = Signals::listen()
+        .map_err(|error| format!("cannot install signal handlers: {error}; try again"))?;
     let listener = TcpListener::bind(options.listen)
         .await
-        .map_err(|error| cannot_listen(options.listen, &error))?;
+        .map_err(|error| listen_error(options.listen, &error))?;
     let address = listener
         .local_addr()
-        .map_err(|error| cannot_listen(options.listen, &error))?;
+        .map_err(|error| listen_error(options.listen, &error))?;
 
     let broker = Arc::new(Broker::new(&options).map_err(|error| error.to_string())?);
-    report::greet(address, &broker);
+    terminal::print_urls(address, &broker);
     if !address.ip().is_loopback() && options.page_token.is_none() {
-        report::complain(
-            "the pages are open to whoever reaches this address: --page-token asks for a token, 127.0.0.1 keeps them here",
+        terminal::warn(
+            "other hosts can read the telemetry pages: require a token with --page-token, or listen on 127.0.0.1",
         );
     }
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(report::every_second(Arc::clone(&broker)));
+    tasks.spawn(terminal::print_status(Arc::clone(&broker)));
     tasks.spawn(broker::sweep(Arc::clone(&broker)));
     let mut clients = JoinSet::new();
     if !options.quiet {
         demo::start(&mut clients, address, broker.channels.patterns());
     }
 
-    let stopping = async {
-        report::say(
-            "stopping: no new connections, event streams end, requests in flight are finished; \
-             once more ends it at once",
+    let on_shutdown = async {
+        terminal::print(
+            "shutting down: event streams end, requests in flight finish; a second signal ends them at once",
         );
-        // Ours go first: they would complain.
+        // Before the listener is closed, or the built-in clients would report errors.
         clients.shutdown().await;
     };
-    let cut_short = server::serve(listener, Arc::clone(&broker), &mut signals, stopping).await;
+    let drain = server::serve(listener, Arc::clone(&broker), &mut signals, on_shutdown).await;
     tasks.shutdown().await;
-    report::farewell(&broker, cut_short);
+    terminal::print_summary(&broker, &drain);
     Ok(())
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+fn listen_error(address: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "end the program that has this port, or choose another: --listen 127.0.0.1:0 takes a free one"
+            "stop the process that uses this port, or pick a free port with --listen 127.0.0.1:0"
         }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 want a privilege: choose a higher one with --listen"
+            "ports below 1024 need a privilege: pick a higher one with --listen"
         }
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: try --listen 127.0.0.1:8080"
+            "this host does not have the address: try --listen 127.0.0.1:8080"
         }
         _ => "try another address with --listen",
     };
     format!("cannot listen on {address}: {error}; {advice}")
 }
 
-/// Ctrl-C and, on Unix, SIGTERM. The handlers are in place from the start, and for good: a signal
-/// that nobody waits for does nothing.
-struct Signals {
-    #[cfg(unix)]
-    both: [tokio::signal::unix::Signal; 2],
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let both = [
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ];
-        Ok(Self { both })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        let [interrupt, terminate] = &mut self.both;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn listen() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Nothing will tell us to stop, so run until the process is ended.
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// Locks even after a panic elsewhere: every critical section here leaves its data whole at each
-/// step.
+/// Ignores poisoning: every critical section of the broker leaves its data consistent at each step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Request to reply: the broker's own paths here, and all others from the telemetry server.
+//! Routing: the broker's own paths. All other paths go to the telemetry server.
 
 use std::time::Duration;
 
@@ -8,65 +8,66 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::broker::Broker;
-use crate::channel::Kind;
-use crate::reply::{self, Refusal, Reply};
-use crate::{grammar, limits, request};
+use crate::channel::SubscriberKind;
+use crate::error::ApiError;
+use crate::response::{self, Response};
+use crate::{limits, patterns, request};
 
-const PATHS: &str = "nothing is here; these are:
+const NOT_FOUND: &str = "path not found: use one of
   POST   /channels/NAME/publish?aspect=ASPECT
   GET    /channels/NAME/events?kind=user|agent
   POST   /tokens?ttl=SECONDS
-  DELETE /tokens/ID
+  DELETE /tokens/TOKEN
   GET    /
   GET    /healthz
   GET    /parsec/metrics
   GET    /parsec/telemetry/metrics";
 
-pub(crate) async fn answer(broker: &Broker, request: Request<Incoming>) -> Reply {
-    route(broker, request).await.unwrap_or_else(Reply::from)
+pub(crate) async fn respond(broker: &Broker, request: Request<Incoming>) -> Response {
+    route(broker, request).await.unwrap_or_else(Response::from)
 }
 
-async fn route(broker: &Broker, request: Request<Incoming>) -> Result<Reply, Refusal> {
+async fn route(broker: &Broker, request: Request<Incoming>) -> Result<Response, ApiError> {
     let segments = request::segments(request.uri())?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match *segments.as_slice() {
         ["channels", channel, "publish"] => {
-            only(&request, &Method::POST, "POST")?;
+            require(&request, &Method::POST, "POST")?;
             publish(broker, channel, request).await
         }
         ["channels", channel, "events"] => {
-            only(&request, &Method::GET, "GET")?;
+            require(&request, &Method::GET, "GET")?;
             subscribe(broker, channel, &request)
         }
         ["tokens"] => {
-            only(&request, &Method::POST, "POST")?;
-            issue(broker, request.uri())
+            require(&request, &Method::POST, "POST")?;
+            issue_token(broker, request.uri())
         }
-        ["tokens", id] => {
-            only(&request, &Method::DELETE, "DELETE")?;
-            revoke(broker, id, request.uri())
+        ["tokens", token] => {
+            require(&request, &Method::DELETE, "DELETE")?;
+            revoke_token(broker, token, request.uri())
         }
-        ["channels" | "tokens", ..] => Err(Refusal::not_found(PATHS)),
+        ["channels" | "tokens", ..] => Err(ApiError::not_found(NOT_FOUND)),
         _ => {
-            let page = broker.pages.respond(&request).await;
-            if page.status() == StatusCode::NOT_FOUND {
-                // Its list knows only its own pages.
-                return Err(Refusal::not_found(PATHS));
+            let response = broker.telemetry.respond(&request).await;
+            if response.status() == StatusCode::NOT_FOUND {
+                // The telemetry server's own list lacks the broker's paths.
+                return Err(ApiError::not_found(NOT_FOUND));
             }
-            Ok(page.map(Either::Left))
+            Ok(response.map(Either::Left))
         }
     }
 }
 
-fn only(
+fn require(
     request: &Request<Incoming>,
     method: &Method,
     allowed: &'static str,
-) -> Result<(), Refusal> {
+) -> Result<(), ApiError> {
     if request.method() == method {
         Ok(())
     } else {
-        Err(Refusal::method(request.method(), allowed))
+        Err(ApiError::method_not_allowed(request.method(), allowed))
     }
 }
 
@@ -74,32 +75,31 @@ async fn publish(
     broker: &Broker,
     channel: &str,
     request: Request<Incoming>,
-) -> Result<Reply, Refusal> {
+) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
-    // The body first, whatever the rest is worth: a client that is still sending does not hear why
-    // it is refused.
+    // Read the body before any check: a client that is still sending would not read the error.
     let payload = request::text(body).await?;
 
-    let Some(token) = request::bearer(&head.headers) else {
-        return Err(Refusal::unauthorized(
-            "publishing wants a token: POST /tokens issues one, send it as Authorization: Bearer ID",
+    let Some(token) = request::bearer_token(&head.headers) else {
+        return Err(ApiError::unauthorized(
+            "missing token: issue one with POST /tokens and send it as Authorization: Bearer TOKEN",
         ));
     };
     if !broker.tokens.is_live(token) {
-        return Err(Refusal::unauthorized(
-            "this token was revoked, has expired, or never was: POST /tokens issues a new one",
+        return Err(ApiError::unauthorized(
+            "token is unknown, expired or revoked: issue a new one with POST /tokens",
         ));
     }
     let aspect = request::parameter(&head.uri, "aspect")?;
     let aspect = aspect.as_deref().unwrap_or("data");
-    if !grammar::is_name(aspect) {
-        return Err(Refusal::bad_request(format!(
-            "not an aspect: use 1 to {} letters, digits, and . _ - :",
-            limits::NAME
+    if !patterns::is_name(aspect) {
+        return Err(ApiError::bad_request(format!(
+            "invalid aspect: use 1 to {} letters, digits, and . _ - :",
+            limits::MAX_NAME_BYTES
         )));
     }
     let id = broker.publish(channel, aspect, &payload)?;
-    Ok(reply::json(
+    Ok(response::json(
         StatusCode::OK,
         &json!({ "channel": channel, "aspect": aspect, "id": id }),
     ))
@@ -109,49 +109,48 @@ fn subscribe(
     broker: &Broker,
     channel: &str,
     request: &Request<Incoming>,
-) -> Result<Reply, Refusal> {
+) -> Result<Response, ApiError> {
     let kind = match request::parameter(request.uri(), "kind")?.as_deref() {
-        None | Some("user") => Kind::User,
-        Some("agent") => Kind::Agent,
+        None | Some("user") => SubscriberKind::User,
+        Some("agent") => SubscriberKind::Agent,
         Some(other) => {
-            return Err(Refusal::bad_request(format!(
-                "kind={other:?} is not known: use kind=user or kind=agent"
+            return Err(ApiError::bad_request(format!(
+                "unknown kind {other:?}: use kind=user or kind=agent"
             )));
         }
     };
-    let last_seen = request::last_event_id(request.headers())?;
-    Ok(reply::events(
-        broker.channels.subscribe(channel, kind, last_seen)?,
-    ))
+    let last_event_id = request::last_event_id(request.headers())?;
+    let stream = broker.channels.subscribe(channel, kind, last_event_id)?;
+    Ok(response::events(stream))
 }
 
-fn issue(broker: &Broker, uri: &Uri) -> Result<Reply, Refusal> {
+fn issue_token(broker: &Broker, uri: &Uri) -> Result<Response, ApiError> {
     let seconds = match request::parameter(uri, "ttl")? {
-        None => limits::TTL_SECONDS_DEFAULT,
+        None => limits::DEFAULT_TOKEN_TTL_SECONDS,
         Some(text) => match text.parse() {
-            Ok(seconds) if limits::TTL_SECONDS.contains(&seconds) => seconds,
+            Ok(seconds) if limits::TOKEN_TTL_SECONDS.contains(&seconds) => seconds,
             _ => {
-                let (least, most) = limits::TTL_SECONDS.into_inner();
-                return Err(Refusal::bad_request(format!(
-                    "ttl={text:?} is not a time to live: use whole seconds from {least} to {most}"
+                let (min, max) = limits::TOKEN_TTL_SECONDS.into_inner();
+                return Err(ApiError::bad_request(format!(
+                    "invalid ttl {text:?}: use whole seconds from {min} to {max}"
                 )));
             }
         },
     };
-    let id = broker.tokens.issue(Duration::from_secs(seconds))?;
-    Ok(reply::json(
+    let token = broker.tokens.issue(Duration::from_secs(seconds))?;
+    Ok(response::json(
         StatusCode::CREATED,
-        &json!({ "token": id, "expires_in": seconds }),
+        &json!({ "token": token, "expires_in": seconds }),
     ))
 }
 
-fn revoke(broker: &Broker, id: &str, uri: &Uri) -> Result<Reply, Refusal> {
+fn revoke_token(broker: &Broker, token: &str, uri: &Uri) -> Result<Response, ApiError> {
     request::no_parameters(uri)?;
-    if broker.tokens.revoke(id) {
-        Ok(reply::no_content())
+    if broker.tokens.revoke(token) {
+        Ok(response::no_content())
     } else {
-        Err(Refusal::not_found(
-            "no such token: it was revoked, has expired, or never was; there is nothing left to do",
+        Err(ApiError::not_found(
+            "no such token: it is unknown, expired or already revoked; nothing is left to do",
         ))
     }
 }

@@ -1,9 +1,10 @@
-//! The accept loop and the drain.
+//! The accept loop and the graceful shutdown.
 //!
-//! A broker of your own that wants no other paths than the crate's does not need this file:
-//! `parsec_telemetry::serve` is such a loop.
+//! An application that serves only the telemetry pages needs none of this: it calls
+//! `parsec_telemetry::serve`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,65 +18,96 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::broker::Broker;
-use crate::{Signals, limits, report, routes};
+use crate::signals::Signals;
+use crate::{limits, routes, terminal};
 
-/// Serves until there is a signal, drains until there is another or the deadline, and says how many
-/// connections that cut short.
+/// How the drain ended.
+pub(crate) enum Drain {
+    Complete,
+    TimedOut { aborted: usize },
+    Interrupted { aborted: usize },
+}
+
+impl fmt::Display for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("all connections closed"),
+            Self::TimedOut { aborted } => {
+                let seconds = limits::DRAIN_TIMEOUT.as_secs();
+                write!(f, "{aborted} connections aborted after {seconds} s")
+            }
+            Self::Interrupted { aborted } => {
+                write!(f, "{aborted} connections aborted by a second signal")
+            }
+        }
+    }
+}
+
+/// Serves until the first signal, then drains the open connections until all are closed, the
+/// drain timeout has passed, or a second signal is received.
 pub(crate) async fn serve(
     listener: TcpListener,
     broker: Arc<Broker>,
     signals: &mut Signals,
-    stopping: impl Future<Output = ()>,
-) -> usize {
-    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    on_shutdown: impl Future<Output = ()>,
+) -> Drain {
+    let permits = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = signals.next() => break,
-            (stream, place) = accept(&listener, &places) => {
+            (stream, permit) = accept(&listener, &permits) => {
                 let connection = graceful.watch(connection(stream, Arc::clone(&broker)));
                 connections.spawn(async move {
-                    // How a connection ends is its client's business: it may go at any time.
+                    // An error here means that the client closed or broke the connection.
                     let _ = connection.await;
-                    drop(place);
+                    drop(permit);
                 });
             }
             Some(_) = connections.join_next() => {}
         }
     }
-    stopping.await;
+    on_shutdown.await;
 
     drop(listener);
-    broker.pages.begin_draining();
+    broker.telemetry.begin_draining();
     broker.channels.close();
-    tokio::select! {
-        () = graceful.shutdown() => return 0,
-        () = sleep(limits::DRAIN) => {}
-        () = signals.next() => {}
-    }
+    let timed_out = tokio::select! {
+        () = graceful.shutdown() => return Drain::Complete,
+        () = sleep(limits::DRAIN_TIMEOUT) => true,
+        () = signals.next() => false,
+    };
+    // Finished tasks that have not been joined do not count as aborted.
     while connections.try_join_next().is_some() {}
-    let cut_short = connections.len();
+    let aborted = connections.len();
     connections.shutdown().await;
-    cut_short
+    if timed_out {
+        Drain::TimedOut { aborted }
+    } else {
+        Drain::Interrupted { aborted }
+    }
 }
 
-/// The place comes first: when all are taken, who wants to connect waits in the system's queue.
+/// Acquires the permit before it accepts: at the limit, further connections wait in the listen
+/// backlog.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places)
+    let permit = Arc::clone(permits)
         .acquire_owned()
         .await
-        .expect("this semaphore is never closed");
+        .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return (stream, permit),
             Err(error) => {
-                // Out of file descriptors, most likely: others must end first, so there is no
-                // hurry.
-                report::complain(&format!("cannot accept a connection: {error}"));
+                // The likely cause is a lack of file descriptors, which a retry does not fix until
+                // another connection closes.
+                terminal::warn(&format!(
+                    "cannot accept a connection: {error}; retrying in 100 ms"
+                ));
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -86,16 +118,14 @@ fn connection(
     stream: TcpStream,
     broker: Arc<Broker>,
 ) -> impl GracefulConnection<Output = hyper::Result<()>> + Send {
-    // An event is small, and wants to go now. Where this cannot be set, it goes a little later.
+    // Without this, small events are delayed. A failure only costs latency.
     let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let broker = Arc::clone(&broker);
+        async move { Ok::<_, Infallible>(routes::respond(&broker, request).await) }
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::READ)
-        .serve_connection(
-            TokioIo::new(stream),
-            service_fn(move |request| {
-                let broker = Arc::clone(&broker);
-                async move { Ok::<_, Infallible>(routes::answer(&broker, request).await) }
-            }),
-        )
+        .header_read_timeout(limits::READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
 }

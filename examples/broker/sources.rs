@@ -1,9 +1,8 @@
-//! What the crate cannot count by itself: which channels there are, who listens to them, and what
-//! they hold.
+//! The broker's own source: the open channels, their subscribers and their histories.
 //!
-//! A source says what it knows. The methods that are not written here answer `None`, which is "not
-//! measured" and not "zero". All of this is asked for when the page is read, so there are no copies
-//! of numbers that could drift from the truth.
+//! A source implements the sections that it measures. The others default to `None`, which means
+//! "not measured here", not zero. The values are read when a snapshot is taken, so there are no
+//! copies that could go out of date.
 
 use parsec_telemetry::{ChannelEntry, ChannelLister, HistoryStats, PresenceStats, Source};
 
@@ -25,26 +24,26 @@ impl Source for Channels {
         let mut stats = PresenceStats::default();
         let mut channels = 0_u64;
         self.for_each(|_, channel| {
-            let gauge = channel.gauge();
-            stats.total_users += gauge.users;
-            stats.total_agents += gauge.agents;
+            let gauges = channel.gauges();
+            stats.total_users += gauges.users;
+            stats.total_agents += gauges.agents;
             channels += 1;
         });
-        stats.average_per_channel =
-            (stats.total_users + stats.total_agents) as f64 / channels.max(1) as f64;
+        let subscribers = stats.total_users + stats.total_agents;
+        stats.average_per_channel = subscribers as f64 / channels.max(1) as f64;
         Some(stats)
     }
 
     fn history(&self) -> Option<HistoryStats> {
         let mut stats = HistoryStats::default();
-        let (mut fill, mut channels) = (0.0, 0_u64);
+        let (mut utilization, mut channels) = (0.0, 0_u64);
         self.for_each(|_, channel| {
-            let gauge = channel.gauge();
-            stats.total_envelopes_buffered += gauge.buffered;
-            fill += gauge.fill;
+            let gauges = channel.gauges();
+            stats.total_envelopes_buffered += gauges.buffered;
+            utilization += gauges.utilization;
             channels += 1;
         });
-        stats.buffer_utilization_pct = 100.0 * fill / channels.max(1) as f64;
+        stats.buffer_utilization_pct = 100.0 * utilization / channels.max(1) as f64;
         Some(stats)
     }
 }

@@ -1,7 +1,7 @@
-//! The cache in front of the tokens: bounded, and it counts what the telemetry page shows of it.
+//! The cache in front of the tokens, with the counters for the telemetry pages.
 //!
-//! The crate wants the cache's own ever-growing counters and does the windows itself. `quick_cache`
-//! counts hits and misses; puts and evictions are counted here.
+//! `CacheSource` takes cumulative counters and computes the windows itself. `quick_cache` counts
+//! hits and misses; puts and evictions are counted here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,20 +13,18 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use crate::tokens::Token;
 
 pub(crate) struct TokenCache {
-    tokens: Cache<String, Arc<Token>, Bytes, DefaultHashBuilder, Evictions>,
+    tokens: Cache<String, Arc<Token>, EntryBytes, DefaultHashBuilder, Evictions>,
     puts: AtomicU64,
     evictions: Evictions,
 }
 
 impl TokenCache {
-    pub(crate) fn new(entries: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let evictions = Evictions::default();
-        // The cache is bounded by weight, which here is bytes; all tokens weigh the same.
-        let bytes = entries as u64 * ENTRY_BYTES;
         let tokens = Cache::with(
-            entries,
-            bytes,
-            Bytes,
+            capacity,
+            capacity as u64 * ENTRY_BYTES,
+            EntryBytes,
             DefaultHashBuilder::default(),
             evictions.clone(),
         );
@@ -62,23 +60,24 @@ impl TokenCache {
     }
 }
 
-/// What an entry takes: the id's text, the token with the two counts of its `Arc`, and the pair
-/// that the cache keeps.
+/// Size of an entry: the id's text, the token with the two reference counts of its `Arc`, and the
+/// cache's key and value.
 const ENTRY_BYTES: u64 =
     (ID_BYTES + size_of::<Token>() + 2 * size_of::<usize>() + size_of::<(String, Arc<Token>)>())
         as u64;
 const ID_BYTES: usize = 32;
 
+/// The cache is limited by total weight; the weight of an entry is its size.
 #[derive(Clone)]
-struct Bytes;
+struct EntryBytes;
 
-impl Weighter<String, Arc<Token>> for Bytes {
+impl Weighter<String, Arc<Token>> for EntryBytes {
     fn weight(&self, _id: &String, _token: &Arc<Token>) -> u64 {
         ENTRY_BYTES
     }
 }
 
-/// Shared with the cache, which tells it of each entry that had to make room.
+/// Counts evictions. A clone inside the cache is notified of each one.
 #[derive(Clone, Default)]
 struct Evictions(Arc<AtomicU64>);
 

@@ -1,38 +1,34 @@
-//! Who may publish: tokens with a time to live.
+//! The tokens that publishing requires, each with a time to live.
 //!
-//! A token leaves `live` exactly once, and whoever takes it out counts it, as revoked or as
-//! expired. So the page's active count is the number of tokens that there are.
+//! A token is removed from `live` exactly once. The code that removes it records the revocation or
+//! the expiry, so `active_count` on the telemetry pages equals the number of entries of `live`.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry, RandomState};
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use parsec_telemetry::{CacheCounters, TokenCounters};
 
-use crate::reply::Refusal;
+use crate::error::ApiError;
 use crate::token_cache::TokenCache;
 use crate::{limits, lock};
 
 pub(crate) struct Tokens {
-    /// Stands for the database that a real broker would ask, which is why there is a cache in front
-    /// of it.
+    /// Stands for the database of a real broker, which is why there is a cache in front of it.
     live: Mutex<HashMap<String, Arc<Token>>>,
     cache: TokenCache,
     counters: TokenCounters,
-    ids: Ids,
 }
 
 pub(crate) struct Token {
-    expires: Instant,
+    expires_at: Instant,
     revoked: AtomicBool,
 }
 
 impl Token {
     fn is_live(&self, now: Instant) -> bool {
-        now < self.expires && !self.revoked.load(Ordering::Acquire)
+        now < self.expires_at && !self.revoked.load(Ordering::Acquire)
     }
 }
 
@@ -42,31 +38,27 @@ impl Tokens {
             live: Mutex::default(),
             cache: TokenCache::new(cache),
             counters,
-            ids: Ids::default(),
         }
     }
 
-    pub(crate) fn issue(&self, time_to_live: Duration) -> Result<String, Refusal> {
+    /// Returns the id of a new token.
+    pub(crate) fn issue(&self, time_to_live: Duration) -> Result<String, ApiError> {
         let token = Token {
-            expires: Instant::now() + time_to_live,
+            expires_at: Instant::now() + time_to_live,
             revoked: AtomicBool::new(false),
         };
+        let id = random_id();
         let mut live = lock(&self.live);
-        if live.len() >= limits::TOKENS {
-            return Err(Refusal::unavailable(format!(
-                "{} tokens are live, which is the most: revoke one with DELETE /tokens/ID, or wait until one expires",
-                limits::TOKENS
+        if live.len() >= limits::MAX_TOKENS {
+            return Err(ApiError::unavailable(format!(
+                "token limit reached ({}): revoke one with DELETE /tokens/TOKEN, or retry after one has expired",
+                limits::MAX_TOKENS
             )));
         }
-        loop {
-            let id = self.ids.next();
-            if let Entry::Vacant(place) = live.entry(id.clone()) {
-                // Before it can be found, so that it is never counted out before it is counted in.
-                self.counters.issued();
-                place.insert(Arc::new(token));
-                return Ok(id);
-            }
-        }
+        // Before the insertion: otherwise the expiry could be recorded before the issuance.
+        self.counters.issued();
+        live.insert(id.clone(), Arc::new(token));
+        Ok(id)
     }
 
     pub(crate) fn is_live(&self, id: &str) -> bool {
@@ -75,32 +67,31 @@ impl Tokens {
             self.cache.put(id, &token);
             Some(token)
         });
-        // The cache holds the token itself and not an answer about it. A look-up that races with
-        // the revocation may put it back after it was taken out, but it finds it revoked.
+        // A lookup that races with `revoke` may put the token back into the cache. The cache shares
+        // the token with `live`, so the token's own flag still rejects it.
         token.is_some_and(|token| token.is_live(Instant::now()))
     }
 
-    /// Whether there was such a token to revoke.
+    /// Returns whether the token was live.
     pub(crate) fn revoke(&self, id: &str) -> bool {
         let Some(token) = lock(&self.live).remove(id) else {
             return false;
         };
         token.revoked.store(true, Ordering::Release);
         self.cache.remove(id);
-        // It may have expired with the sweeper still on its way: then this is not a revocation.
-        let in_time = Instant::now() < token.expires;
-        if in_time {
+        // An expired token that `remove_expired` has not reached yet is recorded as expired.
+        let was_live = Instant::now() < token.expires_at;
+        if was_live {
             self.counters.revoked();
         } else {
             self.counters.expired();
         }
-        in_time
+        was_live
     }
 
-    /// Drops what has expired.
-    pub(crate) fn sweep(&self, now: Instant) {
+    pub(crate) fn remove_expired(&self, now: Instant) {
         let expired: Vec<_> = lock(&self.live)
-            .extract_if(|_, token| token.expires <= now)
+            .extract_if(|_, token| token.expires_at <= now)
             .collect();
         for (id, _) in expired {
             self.cache.remove(&id);
@@ -113,24 +104,9 @@ impl Tokens {
     }
 }
 
-/// Ids that do not meet by accident: 128 bits, keyed anew by each process. This is an example and
-/// no generator of secrets: a broker that faces strangers takes its tokens from the operating
-/// system's random numbers.
-#[derive(Default)]
-struct Ids {
-    count: AtomicU64,
-    left: RandomState,
-    right: RandomState,
-}
-
-impl Ids {
-    fn next(&self) -> String {
-        // Relaxed: only that no number comes twice matters.
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        format!(
-            "{:016x}{:016x}",
-            self.left.hash_one(count),
-            self.right.hash_one(count)
-        )
-    }
+/// Returns 128 random bits as hexadecimal digits.
+fn random_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
+    format!("{:032x}", u128::from_ne_bytes(bytes))
 }

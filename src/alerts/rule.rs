@@ -1,5 +1,3 @@
-//! Rules over a snapshot, and those of them that fire.
-
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
@@ -9,7 +7,7 @@ use std::time::SystemTime;
 use crate::catch_panic::catch_panic;
 use crate::snapshot::{FiringAlert, RuleStatus, Severity, Snapshot};
 
-/// A condition on a snapshot, with a name to know it by.
+/// A named condition on a snapshot.
 ///
 /// ```
 /// use parsec_telemetry::{AlertRule, Severity};
@@ -27,14 +25,12 @@ pub struct AlertRule {
 }
 
 impl AlertRule {
-    /// A rule that fires for the snapshots that its condition is true of.
+    /// Creates a rule that fires while its condition is true.
     ///
-    /// The condition is evaluated for every snapshot, on the thread that takes it (for a page over
-    /// HTTP, on one of the crate's own), and sees the snapshot before its alerts are filled in. It
-    /// should only look: how often it is called depends on how often the pages are read. If it
-    /// panics, the panic is caught and counted, and the rule does not fire. If it blocks, so does
-    /// [`snapshot`](crate::Aggregator::snapshot); a page over HTTP comes without it, as without a
-    /// source that is stuck, and names it.
+    /// The condition is evaluated on every snapshot, and sees the snapshot before `alerts` and
+    /// `rules` are filled in. It must not block and should have no side effects: how often it is
+    /// called depends on how often snapshots are taken. A panic is caught and counted in
+    /// [`RuleStatus::failures_total`].
     pub fn new(
         name: impl Into<String>,
         severity: Severity,
@@ -48,20 +44,20 @@ impl AlertRule {
         }
     }
 
-    /// A line for the operator: what the rule guards against.
+    /// Sets the description, one line for the operator. Defaults to an empty string.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
         self
     }
 
-    /// What the pages call the rule.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How urgent it is when the rule fires.
+    /// Returns the severity.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
@@ -83,7 +79,7 @@ impl AlertRule {
         }
     }
 
-    /// Returns the status of the rule before it was first evaluated.
+    /// Returns the status of the rule before its first evaluation.
     pub(crate) fn status(&self) -> RuleStatus {
         RuleStatus {
             name: self.name.clone(),
@@ -104,11 +100,11 @@ impl fmt::Debug for AlertRule {
     }
 }
 
-/// Checks that every rule has a name, and that no two have the same.
+/// Checks that every rule has a name, and that the names are unique.
 ///
 /// # Errors
 ///
-/// The first rule that breaks this, by its name or its place in the list.
+/// Returns an error that names the first invalid rule.
 ///
 /// ```
 /// use parsec_telemetry::{validate_alert_rules, AlertRule, Severity};
@@ -119,58 +115,63 @@ impl fmt::Debug for AlertRule {
 /// ```
 pub fn validate_alert_rules(rules: &[AlertRule]) -> Result<(), AlertRuleError> {
     let mut names = HashSet::new();
-    for (at, rule) in rules.iter().enumerate() {
+    for (index, rule) in rules.iter().enumerate() {
         if rule.name.is_empty() {
-            let description = rule.description.clone();
-            return Err(AlertRuleError(Fault::NoName {
-                place: at + 1,
-                description,
+            return Err(AlertRuleError(Kind::EmptyName {
+                number: index + 1,
+                description: rule.description.clone(),
             }));
         }
         if !names.insert(rule.name.as_str()) {
-            return Err(AlertRuleError(Fault::NameUsedTwice(rule.name.clone())));
+            return Err(AlertRuleError(Kind::DuplicateName(rule.name.clone())));
         }
     }
     Ok(())
 }
 
-/// What is wrong with a list of rules.
+/// An invalid list of alert rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertRuleError(Fault);
+pub struct AlertRuleError(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fault {
-    NoName { place: usize, description: String },
-    NameUsedTwice(String),
+enum Kind {
+    EmptyName { number: usize, description: String },
+    DuplicateName(String),
 }
 
 impl AlertRuleError {
-    /// Whether a rule has no name.
+    /// Returns whether a rule has an empty name.
     #[must_use]
     pub fn is_empty_name(&self) -> bool {
-        matches!(self.0, Fault::NoName { .. })
+        matches!(self.0, Kind::EmptyName { .. })
     }
 
-    /// Whether two rules have the same name.
+    /// Returns whether two rules have the same name.
     #[must_use]
     pub fn is_duplicate_name(&self) -> bool {
-        matches!(self.0, Fault::NameUsedTwice(_))
+        matches!(self.0, Kind::DuplicateName(_))
     }
 }
 
 impl fmt::Display for AlertRuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Fault::NoName { place, description } if description.is_empty() => {
-                write!(f, "alert rule {place} has an empty name: give it one")
+            Kind::EmptyName {
+                number,
+                description,
+            } if description.is_empty() => {
+                write!(f, "alert rule {number} has an empty name: give it one")
             }
-            Fault::NoName { place, description } => {
+            Kind::EmptyName {
+                number,
+                description,
+            } => {
                 write!(
                     f,
-                    "alert rule {place} ({description:?}) has an empty name: give it one"
+                    "alert rule {number} ({description:?}) has an empty name: give it one"
                 )
             }
-            Fault::NameUsedTwice(name) => {
+            Kind::DuplicateName(name) => {
                 write!(
                     f,
                     "two alert rules are named {name:?}: give each a name of its own"
@@ -182,10 +183,10 @@ impl fmt::Display for AlertRuleError {
 
 impl Error for AlertRuleError {}
 
-/// The rules that fire on a snapshot, sorted by name.
+/// Evaluates rules on a snapshot and returns those that fire, sorted by name.
 ///
-/// A rule sees the snapshot before its alerts are filled in: were there any, they are hidden from
-/// it. One that panics does not fire, and the others are not held up.
+/// Conditions see the snapshot without its `alerts` and `rules`. A rule whose condition panics does
+/// not fire; the others are still evaluated.
 ///
 /// ```
 /// use parsec_telemetry::{evaluate_alerts, AlertRule, Severity, Snapshot};

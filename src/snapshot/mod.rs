@@ -2,21 +2,22 @@
 //!
 //! The fields are the keys of the JSON page, in its order.
 
+mod numbers;
+mod rfc3339;
 mod sections;
 mod severity;
 mod status;
-mod wire;
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use numbers::finite_or_zero;
 pub use sections::{
     CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats,
 };
 pub use severity::{Severity, UnknownSeverity};
 pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
-pub(crate) use wire::finite_or_zero;
 
 /// All telemetry at one point in time: the input of alert rules and of every page.
 ///
@@ -57,7 +58,7 @@ pub struct Snapshot {
     #[serde(default)]
     pub cache: CacheStats,
     /// When the snapshot was taken. RFC 3339 in UTC.
-    #[serde(with = "wire::rfc3339")]
+    #[serde(with = "rfc3339")]
     pub at: SystemTime,
     /// The alert rules that fire, sorted by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -69,7 +70,7 @@ pub struct Snapshot {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceStatus>,
     /// When the aggregator was created. RFC 3339 in UTC; the Unix epoch if the key is absent.
-    #[serde(with = "wire::rfc3339", default = "unix_epoch")]
+    #[serde(with = "rfc3339", default = "unix_epoch")]
     pub started_at: SystemTime,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire;
+use super::numbers;
 
 /// Open channels.
 ///
@@ -37,7 +37,7 @@ pub struct ChannelStats {
 pub struct EnvelopeStats {
     /// Envelopes per second over the last 60 seconds, or since the counter was created if that is
     /// more recent.
-    #[serde(serialize_with = "wire::finite")]
+    #[serde(serialize_with = "numbers::finite")]
     pub rate_per_second: f64,
     /// The number of envelopes since the counter was created, by aspect.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,7 +60,7 @@ pub struct PresenceStats {
     /// The number of agents present.
     pub total_agents: u64,
     /// The mean number of members, users and agents together, per channel.
-    #[serde(serialize_with = "wire::finite")]
+    #[serde(serialize_with = "numbers::finite")]
     pub average_per_channel: f64,
 }
 
@@ -78,7 +78,7 @@ pub struct HistoryStats {
     /// The number of envelopes in all history buffers.
     pub total_envelopes_buffered: u64,
     /// The used share of the buffers' capacity, in percent.
-    #[serde(serialize_with = "wire::finite")]
+    #[serde(serialize_with = "numbers::finite")]
     pub buffer_utilization_pct: f64,
 }
 
@@ -115,12 +115,12 @@ pub struct TokenStats {
 pub struct CacheStats {
     /// The share of lookups in the last 60 minutes that were hits, in percent. 0 if there were no
     /// lookups.
-    #[serde(serialize_with = "wire::finite")]
+    #[serde(serialize_with = "numbers::finite")]
     pub hit_rate_pct: f64,
     /// The size of the cache, in bytes.
     pub size_bytes: u64,
     /// The number of entries in the cache.
-    #[serde(skip_serializing_if = "wire::is_zero")]
+    #[serde(skip_serializing_if = "numbers::is_zero")]
     pub size_entries: u64,
     /// The number of entries evicted in the last 60 minutes.
     pub evictions_last_hour: u64,

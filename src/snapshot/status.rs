@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::severity::Severity;
-use super::wire::{self, rfc3339};
+use super::{numbers, rfc3339};
 
 /// Whether a source answers, and how old its data is.
 ///
@@ -26,13 +26,13 @@ pub struct SourceStatus {
     /// Whether the source answers.
     pub up: bool,
     /// The age of the report in this snapshot, in seconds. `None` before the first report.
-    #[serde(skip_serializing_if = "wire::is_unknown")]
+    #[serde(skip_serializing_if = "numbers::is_unknown")]
     pub age_seconds: Option<f64>,
     /// The number of calls that panicked.
-    #[serde(skip_serializing_if = "wire::is_zero")]
+    #[serde(skip_serializing_if = "numbers::is_zero")]
     pub panics_total: u64,
     /// The number of calls that exceeded their deadline.
-    #[serde(skip_serializing_if = "wire::is_zero")]
+    #[serde(skip_serializing_if = "numbers::is_zero")]
     pub timeouts_total: u64,
     /// The error of the last call. `None` if the call succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,19 +75,27 @@ pub struct RuleStatus {
     /// The state after the rule was evaluated on this snapshot.
     pub state: AlertState,
     /// When the condition became true. `None` while the rule is inactive.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "rfc3339::serialize_option",
+        deserialize_with = "rfc3339::deserialize_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub since: Option<SystemTime>,
     /// When the rule last stopped firing.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "rfc3339::serialize_option",
+        deserialize_with = "rfc3339::deserialize_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub resolved_at: Option<SystemTime>,
     /// How long the condition must be true before the rule fires, in seconds.
-    #[serde(skip_serializing_if = "wire::is_zero_or_not_finite")]
+    #[serde(skip_serializing_if = "numbers::is_zero_or_not_finite")]
     pub for_seconds: f64,
     /// How many times the rule started to fire.
-    #[serde(skip_serializing_if = "wire::is_zero")]
+    #[serde(skip_serializing_if = "numbers::is_zero")]
     pub fired_total: u64,
     /// The number of evaluations that panicked or exceeded their deadline.
-    #[serde(skip_serializing_if = "wire::is_zero")]
+    #[serde(skip_serializing_if = "numbers::is_zero")]
     pub failures_total: u64,
     /// The error of the last evaluation. `None` if the evaluation succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,9 +128,9 @@ struct FiringAlertKeys {
     severity: Severity,
     #[serde(default)]
     description: String,
-    #[serde(with = "rfc3339")]
+    #[serde(deserialize_with = "rfc3339::deserialize")]
     at: SystemTime,
-    #[serde(with = "rfc3339::option", default)]
+    #[serde(default, deserialize_with = "rfc3339::deserialize_option")]
     since: Option<SystemTime>,
 }
 

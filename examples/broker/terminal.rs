@@ -1,5 +1,6 @@
-//! What the broker says on the terminal. The line is made of the same snapshot as the page.
+//! Terminal output. The status line is built from the same snapshot as the pages.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +11,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::broker::Broker;
 
-/// `println!` panics when nobody reads any more, as behind `| head`. The broker goes on.
-pub(crate) fn say(line: &str) {
+/// Prints a line. Unlike `println!`, it does not panic on a closed pipe, as with `| head`.
+pub(crate) fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-pub(crate) fn complain(line: &str) {
+pub(crate) fn warn(line: &str) {
     let _ = writeln!(io::stderr(), "broker: {line}");
 }
 
-pub(crate) fn greet(address: SocketAddr, broker: &Broker) {
+pub(crate) fn print_urls(address: SocketAddr, broker: &Broker) {
     let channel = broker.channels.patterns()[0].replace('*', "hello");
-    say(&format!(
+    print(&format!(
         "listening on http://{address}
   pages       http://{address}/
   JSON        http://{address}/parsec/metrics
@@ -33,36 +34,36 @@ publish:   curl -H 'Authorization: Bearer TOKEN' -d 'hello' http://{address}/cha
     ));
 }
 
-/// One line a second, unless it would say the same again.
-pub(crate) async fn every_second(broker: Arc<Broker>) {
+/// Prints the status line once per second if it has changed.
+pub(crate) async fn print_status(broker: Arc<Broker>) {
     let second = Duration::from_secs(1);
     let mut ticks = interval_at(Instant::now() + second, second);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last = String::new();
     loop {
         ticks.tick().await;
-        let line = line(&broker.aggregator.snapshot());
+        let line = status_line(&broker.aggregator.snapshot());
         if line != last {
-            say(&line);
+            print(&line);
             last = line;
         }
     }
 }
 
-fn line(snapshot: &Snapshot) -> String {
+fn status_line(snapshot: &Snapshot) -> String {
     let Snapshot {
         channels,
         envelopes,
         presence,
         tokens,
         cache,
+        alerts,
         ..
     } = snapshot;
-    let alerts: Vec<&str> = snapshot
-        .alerts
-        .iter()
-        .map(|alert| alert.name.as_ref())
-        .collect();
+    let mut names: Vec<&str> = alerts.iter().map(|alert| alert.name.as_ref()).collect();
+    if names.is_empty() {
+        names.push("none");
+    }
     format!(
         "{:.1} messages/s | {} channels | {} users, {} agents | {} tokens, {} issued, {} revoked | cache {:.0} % | alerts: {}",
         envelopes.rate_per_second,
@@ -73,20 +74,15 @@ fn line(snapshot: &Snapshot) -> String {
         tokens.issued_last_hour,
         tokens.revoked_last_hour,
         cache.hit_rate_pct,
-        if alerts.is_empty() {
-            "none".to_owned()
-        } else {
-            alerts.join(", ")
-        },
+        names.join(", "),
     )
 }
 
-pub(crate) fn farewell(broker: &Broker, cut_short: usize) {
+pub(crate) fn print_summary(broker: &Broker, drain: &impl Display) {
     let snapshot = broker.aggregator.snapshot();
     let published: u64 = snapshot.envelopes.by_aspect.values().sum();
-    say(&format!(
-        "stopped: {published} messages published; in the last hour {} tokens issued and {} revoked; {} still live; \
-         {cut_short} connections cut short",
+    print(&format!(
+        "stopped: {published} messages published; tokens in the last hour: {} issued, {} revoked; {} tokens active; {drain}",
         snapshot.tokens.issued_last_hour,
         snapshot.tokens.revoked_last_hour,
         snapshot.tokens.active_count,
