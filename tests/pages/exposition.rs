@@ -9,9 +9,10 @@ use parsec_telemetry::{
 };
 
 use crate::json::{self, on_one_line};
+use crate::program::find_program;
 use crate::reader::{find, read, rows};
 use crate::snapshots::{Random, full, hostile, hostile_names};
-use crate::{assert_same_page, render, support};
+use crate::{assert_same_page, render};
 
 const FULL: &str = r#"# HELP parsec_telemetry_channels_active Open channels.
 # TYPE parsec_telemetry_channels_active gauge
@@ -457,7 +458,7 @@ fn promtool_accepts_the_pages() {
 
 /// Returns the exit code and the output of promtool, or `None` if it is not installed.
 fn promtool(page: &str) -> Option<(i32, String)> {
-    let mut promtool = Command::new(support::program("promtool")?)
+    let mut promtool = Command::new(find_program("promtool")?)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -11,10 +11,10 @@
 
 mod exposition;
 mod json;
+#[path = "../support/program.rs"]
+mod program;
 mod reader;
 mod snapshots;
-#[path = "../support/mod.rs"]
-mod support;
 
 use parsec_telemetry::{Aggregator, Format, ManualClock, Snapshot};
 use serde_json::Value;

@@ -1,0 +1,296 @@
+//! The hit rate and evictions of the last hour, from a cache's own ever-growing counters.
+//!
+//! Properties:
+//!
+//! 1. They cover the sixty minutes before the snapshot, however often the cache is read.
+//! 2. Between two readings a counter is assumed to grow evenly.
+//! 3. When a counter falls, the cache has restarted: all of its counters began at zero.
+
+#![allow(
+    clippy::float_cmp,
+    reason = "the tests check that the numbers are exact"
+)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::sources::ManualCache;
+use common::{HOUR, MINUTE, NANO, SECOND};
+use parsec_telemetry::{Aggregator, CacheCounters, CacheSource, CacheStats, Source};
+
+/// The hit rate and the evictions.
+fn last_hour(source: &impl Source) -> (f64, u64) {
+    let stats = source.cache().expect("a cache source reports the cache");
+    (stats.hit_rate_pct, stats.evictions_last_hour)
+}
+
+#[test]
+fn cache_without_lookups_reads_zero() {
+    let (clock, cache, source) = ManualCache::with_source();
+    assert_eq!(source.cache(), Some(CacheStats::default()));
+    clock.advance(2 * HOUR);
+    assert_eq!(source.cache(), Some(CacheStats::default()));
+    cache.add(0, 5, 0);
+    assert_eq!(last_hour(&source), (0.0, 0));
+}
+
+#[test]
+fn first_reading_covers_everything_so_far() {
+    let (clock, cache, source) = ManualCache::with_source();
+    cache.set(CacheCounters {
+        hits: 300,
+        misses: 100,
+        puts: 100,
+        evictions: 60,
+        size_entries: 40,
+        size_bytes: 4096,
+    });
+    let expected = CacheStats {
+        hit_rate_pct: 75.0,
+        size_bytes: 4096,
+        size_entries: 40,
+        evictions_last_hour: 60,
+    };
+    assert_eq!(source.cache(), Some(expected.clone()));
+    clock.advance(30 * MINUTE);
+    assert_eq!(source.cache(), Some(expected));
+    cache.add(0, 400, 40);
+    clock.advance(29 * MINUTE);
+    assert_eq!(last_hour(&source), (37.5, 100));
+}
+
+#[test]
+fn sizes_are_current() {
+    let (_clock, cache, source) = ManualCache::with_source();
+    for size in [10, 3, u64::MAX, 0] {
+        cache.set(CacheCounters {
+            size_entries: size,
+            size_bytes: size / 2,
+            ..Default::default()
+        });
+        let stats = source.cache().expect("a cache source reports the cache");
+        assert_eq!((stats.size_entries, stats.size_bytes), (size, size / 2));
+    }
+}
+
+/// Property 1.
+#[test]
+fn even_growth_read_at_any_interval_is_exact() {
+    for every in [
+        1, 7, 15, 16, 59, 60, 61, 599, 1801, 3599, 3600, 3601, 7200, 86_400,
+    ] {
+        let (clock, cache, source) = ManualCache::with_source();
+        let mut age = 0;
+        while age < 4 * 3600 || age < 3 * every {
+            clock.advance(Duration::from_secs(every));
+            age += every;
+            cache.add(9 * every, every, 3 * every);
+            let expected = (90.0, 3 * age.min(3600));
+            assert_eq!(
+                last_hour(&source),
+                expected,
+                "read every {every} s, after {age} s"
+            );
+        }
+    }
+}
+
+#[test]
+fn even_growth_read_at_any_phase_is_exact() {
+    let (clock, cache, source) = ManualCache::with_source();
+    clock.advance(NANO);
+    for step in 1..=5 * 3600 {
+        clock.advance(SECOND);
+        cache.add(3, 1, 2);
+        if step % 83 == 0 {
+            let (hit_rate, evictions) = last_hour(&source);
+            let expected = 2 * u64::min(step, 3600);
+            assert!(
+                evictions.abs_diff(expected) <= 1,
+                "{evictions} after {step} s"
+            );
+            assert!((hit_rate - 75.0).abs() < 0.02, "{hit_rate} after {step} s");
+        }
+    }
+}
+
+#[test]
+fn burst_leaves_the_window_after_exactly_one_hour() {
+    let (clock, cache, source) = ManualCache::with_source();
+    for minute in 0..200u64 {
+        if minute == 70 {
+            cache.add(0, 1000, 500);
+        }
+        cache.add(10, 0, 0);
+        let (hit_rate, evictions) = last_hour(&source);
+        // It happened between the readings of minutes 69 and 70.
+        let burst = (70..130).contains(&minute);
+        assert_eq!(evictions, if burst { 500 } else { 0 }, "minute {minute}");
+        let lookups_hit = 10.0 * (minute + 1).min(60) as f64;
+        let expected = if burst {
+            100.0 * lookups_hit / (lookups_hit + 1000.0)
+        } else {
+            100.0
+        };
+        assert!(
+            (hit_rate - expected).abs() < 1e-9,
+            "minute {minute}: {hit_rate}, not {expected}"
+        );
+        clock.advance(MINUTE);
+    }
+}
+
+#[test]
+fn cold_cache_after_100_warm_hours_reads_cold_within_one_hour() {
+    let (clock, cache, source) = ManualCache::with_source();
+    for _ in 0..100 * 60 {
+        cache.add(1000, 0, 0);
+        clock.advance(MINUTE);
+        let _ = source.cache();
+    }
+    for minute in 1..=60 {
+        cache.add(0, 1000, 0);
+        clock.advance(MINUTE);
+        let expected = 100.0 * f64::from(60 - minute) / 60.0;
+        assert!(
+            (last_hour(&source).0 - expected).abs() < 1e-9,
+            "minute {minute}"
+        );
+    }
+    assert_eq!(last_hour(&source).0, 0.0);
+}
+
+/// Property 2.
+#[test]
+fn growth_between_two_distant_readings_is_spread_evenly() {
+    let (clock, cache, source) = ManualCache::with_source();
+    clock.advance(HOUR);
+    assert_eq!(last_hour(&source), (0.0, 0));
+    cache.add(0, 100, 400);
+    clock.advance(4 * HOUR);
+    assert_eq!(last_hour(&source), (0.0, 100));
+    clock.advance(30 * MINUTE);
+    assert_eq!(last_hour(&source), (0.0, 50));
+    clock.advance(30 * MINUTE);
+    assert_eq!(last_hour(&source), (0.0, 0));
+}
+
+/// Two readings 10 s apart, and then none for 40 minutes.
+#[test]
+fn reading_soon_after_another_is_kept() {
+    let (clock, cache, source) = ManualCache::with_source();
+    clock.advance(HOUR);
+    assert_eq!(last_hour(&source), (0.0, 0));
+    cache.add(0, 1000, 1000);
+    clock.advance(10 * SECOND);
+    assert_eq!(last_hour(&source), (0.0, 1000));
+    clock.advance(40 * MINUTE);
+    assert_eq!(last_hour(&source), (0.0, 1000));
+    // All growth was between the first two readings, more than an hour ago.
+    clock.advance(25 * MINUTE);
+    assert_eq!(last_hour(&source), (0.0, 0));
+}
+
+/// What the cache did before the source existed counts as of the first reading.
+#[test]
+fn growth_before_the_first_reading_leaves_after_one_hour() {
+    let (clock, cache, source) = ManualCache::with_source();
+    cache.add(0, 1000, 1000);
+    clock.advance(5 * SECOND);
+    assert_eq!(last_hour(&source), (0.0, 1000));
+    clock.advance(HOUR);
+    assert_eq!(last_hour(&source), (0.0, 0));
+}
+
+/// Property 3.
+#[test]
+fn fallen_counters_start_again_from_zero() {
+    let (clock, cache, source) = ManualCache::with_source();
+    cache.add(900, 100, 50);
+    assert_eq!(last_hour(&source), (90.0, 50));
+    clock.advance(MINUTE);
+    cache.set(CacheCounters {
+        hits: 60,
+        misses: 40,
+        evictions: 7,
+        ..Default::default()
+    });
+    assert_eq!(last_hour(&source), (100.0 * 960.0 / 1100.0, 57));
+    clock.advance(MINUTE);
+    cache.set(CacheCounters::default());
+    assert_eq!(last_hour(&source), (100.0 * 960.0 / 1100.0, 57));
+    clock.advance(MINUTE);
+    cache.add(100, 0, 1);
+    assert_eq!(last_hour(&source), (100.0 * 1060.0 / 1200.0, 58));
+    // What happened before the restart leaves the window like everything else.
+    clock.advance(56 * MINUTE);
+    assert_eq!(last_hour(&source).1, 58);
+    clock.advance(3 * MINUTE);
+    assert_eq!(last_hour(&source).1, 1);
+    clock.advance(HOUR);
+    assert_eq!(last_hour(&source), (0.0, 0));
+}
+
+/// Property 3: the evictions are above their last reading, but the hits have fallen.
+#[test]
+fn restart_resets_counters_above_their_last_reading_too() {
+    let (clock, cache, source) = ManualCache::with_source();
+    cache.add(1000, 10, 5);
+    clock.advance(MINUTE);
+    let _ = source.cache();
+    clock.advance(61 * MINUTE);
+    assert_eq!(last_hour(&source), (0.0, 0));
+    cache.set(CacheCounters {
+        hits: 50,
+        misses: 50,
+        evictions: 6,
+        ..Default::default()
+    });
+    assert_eq!(last_hour(&source), (50.0, 6));
+}
+
+#[test]
+fn counters_at_the_maximum_saturate() {
+    let (clock, cache, source) = ManualCache::with_source();
+    let most = CacheCounters {
+        hits: u64::MAX,
+        misses: u64::MAX,
+        puts: u64::MAX,
+        evictions: u64::MAX,
+        size_entries: u64::MAX,
+        size_bytes: u64::MAX,
+    };
+    for counters in [most, CacheCounters::default(), most, most] {
+        cache.set(counters);
+        assert_eq!(last_hour(&source), (50.0, u64::MAX));
+        clock.advance(MINUTE);
+    }
+    clock.advance(Duration::MAX);
+    let _ = source.cache();
+}
+
+#[test]
+fn several_caches_are_averaged_and_summed() {
+    let source = |hits, misses, evictions| {
+        CacheSource::new(move || CacheCounters {
+            hits,
+            misses,
+            evictions,
+            size_entries: 5,
+            ..Default::default()
+        })
+    };
+    let aggregator = Aggregator::new()
+        .source(source(1, 0, 3))
+        .source(Some(source(0, 9, 4)))
+        .source(None::<CacheSource<ManualCache>>);
+    let cache = aggregator.snapshot().cache;
+    let expected = CacheStats {
+        hit_rate_pct: 50.0,
+        size_entries: 10,
+        evictions_last_hour: 7,
+        size_bytes: 0,
+    };
+    assert_eq!(cache, expected);
+}
