@@ -67,6 +67,38 @@ fn blocked_source_costs_its_timeout_once_and_recovers() {
     assert_eq!(snapshot(&page).presence.total_users, 1);
 }
 
+#[test]
+fn source_blocked_for_5_s_becomes_stale_and_keeps_its_report() {
+    let gate = Gate::default();
+    gate.open();
+    let server = never_timing_out(gated_and_responsive(&gate))
+        .max_snapshot_age(Duration::ZERO)
+        .build();
+    assert_eq!(stale_sources(&answer(server.respond(&get(JSON)))), [""; 0]);
+
+    gate.close();
+    let page = answer(server.respond(&get_json_within("0.2")));
+    assert_eq!(stale_sources(&page), [""; 0], "late, but not for 5 s");
+    assert_eq!(snapshot(&page).sources[0].timeouts_total, 1);
+    let page = poll("the source is stale", || {
+        let page = answer(server.respond(&get(JSON)));
+        (stale_sources(&page) == [GATED]).then_some(page)
+    });
+    assert_eq!(snapshot(&page).presence.total_users, 1);
+    let age = snapshot(&page).sources[0].age_seconds;
+    assert!(age.is_some_and(|age| age >= 5.0), "{age:?}");
+    let page = text(&answer(server.respond(&get(TEXT))));
+    assert!(page.contains(STALE_SAMPLE), "{page}");
+    assert!(
+        page.contains("\nparsec_telemetry_presence_total_users 1\n"),
+        "{page}"
+    );
+
+    gate.open();
+    let page = poll_until_complete(&server, &get(JSON));
+    assert_eq!(snapshot(&page).sources[0].timeouts_total, 1);
+}
+
 /// Whether a request waits for a snapshot of its own or for one in flight.
 #[test]
 fn each_request_waits_for_a_source_until_its_own_deadline() {
@@ -196,13 +228,14 @@ fn dropped_request_neither_delays_nor_answers_the_next() {
     assert_eq!(snapshot(&page).presence.total_users, 1);
 }
 
-/// A call in flight for a request with 1 ms does not make the source stale for the others.
+/// Once it has reported: a call that is abandoned leaves the last good report.
 #[test]
 fn short_deadlines_do_not_make_a_slow_source_stale_for_other_requests() {
     let rule = AlertRule::new("fires", Severity::Info, |_| true);
     let source = CountsCalls::taking(Duration::from_millis(10));
     let aggregator = Aggregator::new().source(source).with_alerts(vec![rule]);
     let server = uncached(aggregator.expect("valid rules"));
+    assert_eq!(stale_sources(&server.handle(&get(JSON))), [""; 0]);
     thread::scope(|scope| {
         let (stop, stopped) = mpsc::channel::<()>();
         let server = &server;

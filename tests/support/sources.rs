@@ -112,6 +112,10 @@ impl Gate {
         self.0.opened.notify_all();
     }
 
+    pub(crate) fn close(&self) {
+        self.0.lock().is_open = false;
+    }
+
     pub(crate) fn calls(&self) -> u64 {
         self.0.lock().calls
     }
