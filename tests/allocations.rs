@@ -8,7 +8,7 @@
 //!    allocates the thread's shard and sometimes a row of cells for shards; in the slab it allocates
 //!    nothing. A new name is copied once.
 //! 3. A snapshot allocates in proportion to the names that it holds, and rendering into a used
-//!    buffer allocates nothing. The thousandth time allocates as much as the first.
+//!    buffer allocates nothing, except that a text page sorts its alerts. The thousandth time allocates as much as the first.
 //!
 //! Allocations are measured over all threads. So this file has a single test, which first waits
 //! until the test runner allocates nothing, and only one thread runs at a time.
@@ -25,7 +25,7 @@ use common::threads::{SlabOccupants, slab_len};
 use common::{MINUTE, SECOND, TIMEOUT, counters};
 use parsec_telemetry::{
     Aggregator, AlertRule, Aspect, CacheCounters, CacheSource, ChannelSource, CoarseClock,
-    EnvelopeCounters, Format, ManualClock, Severity, Snapshot, Source, TokenCounters,
+    EnvelopeCounters, Format, ManualClock, Severity, Source, TokenCounters,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
@@ -239,7 +239,8 @@ fn check_reading() {
     for aspects in [8, 64] {
         let reading = steady_reading(aspects);
         println!("{aspects} aspects: {reading:?}");
-        assert_eq!((reading.tokens, reading.json, reading.text), (0, 0, 0));
+        assert_eq!((reading.tokens, reading.json), (0, 0));
+        assert!(reading.text <= 4, "two sorted lists of two alerts");
         assert!(reading.cache <= 2);
         // A copy of each name, and B-tree nodes of 5 to 11 names.
         assert!(reading.envelopes <= aspects + aspects / 5 + 4);
