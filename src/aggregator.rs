@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use crate::alerts::{AlertRule, AlertRuleError, FiringAlert, alerts_of, validate_alert_rules};
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::clock::CoarseClock;
 use crate::encode::Format;
 use crate::snapshot::{
@@ -200,7 +200,7 @@ impl Aggregator {
     }
 
     fn section<T>(&self, ask: impl FnOnce() -> Option<T>) -> Option<T> {
-        caught(ask).unwrap_or_else(|| {
+        catch_panic(ask).unwrap_or_else(|| {
             self.panics.sources.fetch_add(1, Relaxed);
             None
         })

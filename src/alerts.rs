@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::snapshot::{Snapshot, rfc3339};
 
 /// How urgent an alert is, from what can wait to what cannot.
@@ -146,7 +146,7 @@ impl AlertRule {
 
     /// Whether it fires on a snapshot that shows no alerts; `None` if it panicked.
     pub(crate) fn fires(&self, seen: &Snapshot) -> Option<bool> {
-        caught(|| (self.condition)(seen))
+        catch_panic(|| (self.condition)(seen))
     }
 
     fn firing(&self, at: SystemTime) -> FiringAlert {

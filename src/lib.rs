@@ -75,7 +75,7 @@ pub mod design;
 
 // From the ground up.
 
-mod caught;
+mod catch_panic;
 mod sync;
 mod time;
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::aggregator::Aggregator;
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::encode::Format;
 use crate::serve::limits::{Limits, SCRAPE_TIMEOUT_MOST};
 use crate::serve::negotiate;
@@ -138,7 +138,7 @@ pub(super) fn answer(
             if let Some(stats) = server {
                 stats.scraped(format, StatusCode::OK);
             }
-            let Some((form, page)) = caught(|| taken.page(form, &aggregator, server)) else {
+            let Some((form, page)) = catch_panic(|| taken.page(form, &aggregator, server)) else {
                 if let Some(stats) = server {
                     stats.failed(format);
                 }

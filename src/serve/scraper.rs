@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::aggregator::Aggregator;
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::serve::reply::{self, Reply};
 use crate::serve::round::{Asker, Engaged, Round, STALL};
 use crate::serve::stats::Stats;
@@ -300,7 +300,7 @@ impl Rounds {
     fn answer(&mut self, taken: &Taken, can_be: impl Fn(&Order) -> bool) {
         for order in self.waiting.extract_if(.., |order| can_be(order)) {
             // Without a reply, the other side says that there is none.
-            if let Some(reply) = caught(|| (order.make)(taken)) {
+            if let Some(reply) = catch_panic(|| (order.make)(taken)) {
                 // Who asked may have gone.
                 let _ = order.to.send(reply);
             }
