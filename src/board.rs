@@ -196,7 +196,7 @@ impl Board {
     }
 
     pub(crate) fn read(&self) -> BoardReading {
-        let (now, reading) = (Instant::now(), self.clock.read().reading);
+        let (now, reading) = (Instant::now(), self.clock.read());
         let mut states = lock(&self.states);
         let mut board = BoardReading {
             reports: Vec::with_capacity(states.len()),
@@ -223,7 +223,7 @@ impl Board {
     fn new_call(&self) -> Call {
         Call {
             began: Instant::now(),
-            reading: self.clock.read().reading,
+            reading: self.clock.read(),
             started: false,
             abandoned_at: None,
         }
@@ -238,7 +238,7 @@ impl Board {
     /// Wakes the worker of a source whose own period has passed.
     fn call_if_due(self: &Arc<Self>, index: usize) {
         let due = lock(&self.states)[index].due;
-        if due.is_some_and(|due| due <= self.clock.read().reading) {
+        if due.is_some_and(|due| due <= self.clock.read()) {
             self.wake_worker(index);
         }
     }
@@ -259,7 +259,7 @@ impl Board {
     fn next_call(&self, index: usize) -> Option<Call> {
         let mut states = lock(&self.states);
         let state = &mut states[index];
-        let is_due = |due| due <= self.clock.read().reading;
+        let is_due = |due| due <= self.clock.read();
         if state.in_flight.is_none() && state.due.is_some_and(is_due) {
             state.in_flight = Some(self.new_call());
         }
@@ -271,7 +271,7 @@ impl Board {
     /// Returns until when the worker of a source has nothing to do.
     fn idle_until(&self, index: usize) -> Option<Instant> {
         let due = lock(&self.states)[index].due?;
-        let left = due.saturating_sub(self.clock.read().reading);
+        let left = due.saturating_sub(self.clock.read());
         Some(deadline(Instant::now(), Duration::from_nanos(left)))
     }
 
@@ -287,7 +287,7 @@ impl Board {
     fn record(&self, state: &mut SourceState, index: usize, call: Call, result: CallResult) {
         let added = &self.sources[index];
         if let Schedule::Every(period) = added.schedule {
-            let now = self.clock.read().reading;
+            let now = self.clock.read();
             state.due = Some(state.next_due(period, call.reading, now));
         }
         let (report, error) = match result {

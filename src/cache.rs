@@ -1,39 +1,39 @@
-//! The cache, over the last hour.
+//! The cache over the last hour.
 //!
-//! A cache knows how often it hit since it began. What an operator wants to know is how often it
-//! hit of late. So each reading of the cache's counters is kept for an hour, and what they were an
-//! hour ago is read off the two readings around that moment, as if they had grown evenly in
-//! between.
+//! A cache counts since it was created; an operator wants to know about the last hour. So samples of
+//! the cache's counters are kept for an hour, and their values one hour ago are interpolated between
+//! the two samples around that time.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::CoarseClock;
 use crate::snapshot::CacheStats;
 use crate::source::Source;
 use crate::time::{Minute, Nanos, Second, Unit, WINDOW};
 
-/// What a cache says of itself: four counters that only grow, and its size now.
+/// The counters of a cache since it was created, and its current size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheCounters {
-    /// Look-ups that found what they looked for.
+    /// Lookups that found an entry.
     pub hits: u64,
-    /// Look-ups that did not.
+    /// Lookups that found none.
     pub misses: u64,
-    /// Entries put in.
+    /// Insertions.
     pub puts: u64,
-    /// Entries that had to make room.
+    /// Entries removed to make room.
     pub evictions: u64,
-    /// Entries held now.
+    /// Current number of entries.
     pub size_entries: u64,
-    /// Bytes held now; 0 if the cache does not know.
+    /// Current size in bytes; 0 if unknown.
     pub size_bytes: u64,
 }
 
-/// A cache that can say how it is doing. A closure that returns [`CacheCounters`] is one.
+/// Reads a cache's counters. Implemented for closures that return [`CacheCounters`].
 pub trait CacheStatter: Send + Sync {
-    /// The counters of this moment. Called once for each snapshot.
+    /// Returns the current counters. Called once per snapshot, by several threads at once if
+    /// snapshots overlap.
     fn stats(&self) -> CacheCounters;
 }
 
@@ -43,13 +43,16 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
     }
 }
 
-/// Reports how a cache did in the last hour.
+/// Reports a cache's hit rate and evictions over the last hour, and its size.
 ///
-/// `hit_rate_pct` and `evictions_last_hour` slide: they are what the cache's own counters gained in
-/// the 60 minutes before the snapshot. Until the source is an hour old they cover all that the
-/// counters say. A counter that falls belongs to a cache that was restarted, and counts from zero
-/// again. The window is as exact as the source is read often: between two readings, the counters
-/// are taken to have grown evenly.
+/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot, by differences
+/// of the cache's own counters. Until the source is an hour old they cover everything counted. If a
+/// counter falls, the cache has restarted, and all its counters count from zero. The more often
+/// the source is read, the more precise the window: between two reads, the counters are assumed to
+/// grow evenly.
+///
+/// If calls of the [`CacheStatter`] overlap, the first to return is used. The others report its
+/// counters too, since theirs may be older.
 ///
 /// ```
 /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
@@ -58,46 +61,58 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 /// assert_eq!(cache.cache().unwrap().hit_rate_pct, 90.0);
 /// ```
 ///
-/// A cache that can be switched off is an `Option<CacheSource<_>>`: `None` reports nothing.
+/// For a cache that may be disabled, use an `Option<CacheSource<_>>`: `None` reports nothing.
 pub struct CacheSource<C> {
     statter: C,
     clock: CoarseClock,
-    readings: Mutex<Readings>,
+    history: Mutex<History>,
 }
 
 impl<C: CacheStatter> CacheSource<C> {
-    /// A source over a cache, on the [shared clock](CoarseClock::shared). Its hour begins now.
+    /// Creates a source on the [shared clock](CoarseClock::shared). Its hour begins now.
     pub fn new(statter: C) -> Self {
-        Self::beginning(statter, CoarseClock::shared())
+        Self::starting_now(statter, CoarseClock::shared())
     }
 
-    /// The clock to go by, instead of the shared one. The hour begins anew.
+    /// Sets the clock. Its hour begins now.
     #[must_use]
     pub fn clock(self, clock: CoarseClock) -> Self {
-        Self::beginning(self.statter, clock)
+        Self::starting_now(self.statter, clock)
     }
 
-    fn beginning(statter: C, clock: CoarseClock) -> Self {
-        let readings = Mutex::new(Readings::beginning(clock.read().reading));
+    fn starting_now(statter: C, clock: CoarseClock) -> Self {
+        let history = Mutex::new(History::starting_at(clock.read()));
         Self {
             statter,
             clock,
-            readings,
+            history,
         }
+    }
+}
+
+impl<C> CacheSource<C> {
+    fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<C: CacheStatter> Source for CacheSource<C> {
     fn cache(&self) -> Option<CacheStats> {
-        // Asked under the lock: two readings that overtook each other would look like a restart. If
-        // it panics, the readings are as they were.
-        let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded_before = self.lock().recorded;
+        // Called without the lock, so that a blocked call does not block later ones.
         let counters = self.statter.stats();
-        let gained = readings.last_hour(self.clock.read().reading, counters);
+        let mut history = self.lock();
+        let now = self.clock.read();
+        // Counters that another call recorded meanwhile may be newer than these, which would then
+        // look like a restart.
+        if history.recorded == recorded_before {
+            history.record(now, counters);
+        }
+        let gained = history.last_hour(now);
         Some(CacheStats {
             hit_rate_pct: gained.hit_rate_pct(),
-            size_bytes: counters.size_bytes,
-            size_entries: counters.size_entries,
+            size_bytes: history.counters.size_bytes,
+            size_entries: history.counters.size_entries,
             evictions_last_hour: gained.evictions(),
         })
     }
@@ -111,20 +126,19 @@ impl<C> fmt::Debug for CacheSource<C> {
 
 const HOUR: Nanos = WINDOW * Minute::NANOS;
 
-/// Between the newest reading and the one before its predecessor there is this at the least: an
-/// hour of readings is then at most 482, however often the page is read.
-const APART: Nanos = 15 * Second::NANOS;
+/// The newest sample is replaced while the one before it is less than this old: an hour has at most
+/// 482 samples, however often the source is read.
+const MIN_SPACING: Nanos = 15 * Second::NANOS;
 
-/// What the counters have gained since the source was made: more than 64 bits, if the cache begins
-/// again and again.
+/// Growth of the counters, in 128 bits: the sum over restarts may exceed 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Gains {
+struct Deltas {
     hits: u128,
     misses: u128,
     evictions: u128,
 }
 
-impl Gains {
+impl Deltas {
     fn combine(self, other: Self, combine: impl Fn(u128, u128) -> u128) -> Self {
         Self {
             hits: combine(self.hits, other.hits),
@@ -134,11 +148,11 @@ impl Gains {
     }
 
     fn hit_rate_pct(self) -> f64 {
-        let look_ups = self.hits.saturating_add(self.misses);
-        if look_ups == 0 {
+        let lookups = self.hits.saturating_add(self.misses);
+        if lookups == 0 {
             0.0
         } else {
-            100.0 * self.hits as f64 / look_ups as f64
+            100.0 * self.hits as f64 / lookups as f64
         }
     }
 
@@ -147,161 +161,220 @@ impl Gains {
     }
 }
 
-/// The gains at some moment.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    at: Nanos,
-    gains: Gains,
-}
-
-impl Reading {
-    /// The gains at a moment from this reading to a later one, if they grew evenly in between.
-    fn towards(self, later: Self, moment: Nanos) -> Gains {
-        let (gone, whole) = (
-            moment.saturating_sub(self.at),
-            later.at.saturating_sub(self.at).max(1),
-        );
-        let (gone, whole) = (u128::from(gone.min(whole)), u128::from(whole));
-        let share = |from: u128, to: u128| {
-            let gained = to.saturating_sub(from);
-            // In two steps: the product of the whole could leave 128 bits, and that of the rest
-            // cannot.
-            let rest = (gained % whole * gone).saturating_add(whole / 2) / whole;
-            from + gained / whole * gone + rest
-        };
-        self.gains.combine(later.gains, share)
-    }
-}
-
-/// The readings of the last hour, and the one before.
-struct Readings {
-    /// Oldest first, and the newest always among them.
-    kept: VecDeque<Reading>,
-    /// What the cache's counters said at the newest.
-    counters: Gains,
-}
-
-impl Readings {
-    /// The beginning: nothing gained yet. What the counters already say then counts as gained now.
-    fn beginning(at: Nanos) -> Self {
-        let counters = Gains::default();
+impl From<CacheCounters> for Deltas {
+    fn from(counters: CacheCounters) -> Self {
         Self {
-            kept: VecDeque::from([Reading {
-                at,
-                gains: counters,
-            }]),
-            counters,
+            hits: counters.hits.into(),
+            misses: counters.misses.into(),
+            evictions: counters.evictions.into(),
         }
     }
+}
 
-    /// What the counters have gained in the hour before `now`, at which they say `counters`.
-    fn last_hour(&mut self, now: Nanos, counters: CacheCounters) -> Gains {
-        let CacheCounters {
-            hits,
-            misses,
-            evictions,
-            ..
-        } = counters;
-        let [hits, misses, evictions] = [hits, misses, evictions].map(u128::from);
-        let gains = self.gains_with(Gains {
-            hits,
-            misses,
-            evictions,
-        });
-        self.keep(Reading { at: now, gains });
+/// The growth from the source's creation to a reading.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Nanos,
+    total: Deltas,
+}
 
-        let edge = now.saturating_sub(HOUR);
-        while self.kept.get(1).is_some_and(|second| second.at <= edge) {
-            self.kept.pop_front();
-        }
-        let before = match (self.kept.front(), self.kept.get(1)) {
-            (Some(first), Some(second)) => first.towards(*second, edge),
-            // The newest itself is an hour old.
-            _ => gains,
+impl Sample {
+    /// The growth up to `reading`, between this sample and a later one.
+    fn interpolate(self, later: Self, reading: Nanos) -> Deltas {
+        let span = later.at.saturating_sub(self.at).max(1);
+        let part = reading.saturating_sub(self.at).min(span);
+        let (part, span) = (u128::from(part), u128::from(span));
+        let at_part = |from: u128, to: u128| {
+            let growth = to.saturating_sub(from);
+            // Quotient and remainder apart: their product with `part` could exceed 128 bits.
+            let rest = (growth % span * part).saturating_add(span / 2) / span;
+            from + growth / span * part + rest
         };
-        gains.combine(before, u128::saturating_sub)
+        self.total.combine(later.total, at_part)
+    }
+}
+
+/// The samples of the last hour, and the one before.
+struct History {
+    /// Oldest first, never empty.
+    samples: VecDeque<Sample>,
+    /// The cache's counters at the newest sample.
+    counters: CacheCounters,
+    /// The number of samples ever recorded.
+    recorded: u64,
+}
+
+impl History {
+    /// Starts with zero counters: what the cache has counted before is growth of the first sample.
+    fn starting_at(at: Nanos) -> Self {
+        Self {
+            samples: VecDeque::from([Sample {
+                at,
+                total: Deltas::default(),
+            }]),
+            counters: CacheCounters::default(),
+            recorded: 0,
+        }
     }
 
-    /// The gains up to the moment at which the cache's counters say `counters`.
-    fn gains_with(&mut self, counters: Gains) -> Gains {
+    fn record(&mut self, now: Nanos, counters: CacheCounters) {
         let before = std::mem::replace(&mut self.counters, counters);
-        // One that fell shows that the cache began again, and with it every counter, also one that
-        // has passed its old value by now.
+        self.recorded += 1;
+        // One counter that falls shows that all have restarted, even one that has passed its old
+        // value since.
         let restarted = counters.hits < before.hits
             || counters.misses < before.misses
             || counters.evictions < before.evictions;
-        let before = if restarted { Gains::default() } else { before };
-        let gained = counters.combine(before, u128::saturating_sub);
-        let gains = self
-            .kept
-            .back()
-            .map_or_else(Gains::default, |newest| newest.gains);
-        gains.combine(gained, u128::saturating_add)
+        let before = if restarted {
+            CacheCounters::default()
+        } else {
+            before
+        };
+        let growth = Deltas::from(counters).combine(before.into(), u128::saturating_sub);
+        let total = self.newest().combine(growth, u128::saturating_add);
+        let before_newest = self.samples.iter().rev().nth(1);
+        if before_newest.is_some_and(|sample| now.saturating_sub(sample.at) < MIN_SPACING) {
+            self.samples.pop_back();
+        }
+        self.samples.push_back(Sample { at: now, total });
     }
 
-    fn keep(&mut self, reading: Reading) {
-        let before_newest = self.kept.len().checked_sub(2).map(|at| self.kept[at].at);
-        if before_newest.is_some_and(|at| reading.at.saturating_sub(at) < APART) {
-            self.kept.pop_back();
+    /// The growth in the hour before `now`.
+    fn last_hour(&mut self, now: Nanos) -> Deltas {
+        let edge = now.saturating_sub(HOUR);
+        while self.samples.get(1).is_some_and(|second| second.at <= edge) {
+            self.samples.pop_front();
         }
-        self.kept.push_back(reading);
+        let newest = self.newest();
+        let at_edge = match (self.samples.front(), self.samples.get(1)) {
+            (Some(first), Some(second)) => first.interpolate(*second, edge),
+            // The only sample is an hour old.
+            _ => newest,
+        };
+        newest.combine(at_edge, u128::saturating_sub)
+    }
+
+    fn newest(&self) -> Deltas {
+        self.samples
+            .back()
+            .map_or_else(Deltas::default, |sample| sample.total)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    fn hits(hits: u64) -> CacheCounters {
+        CacheCounters {
+            hits,
+            ..Default::default()
+        }
+    }
 
     #[test]
-    fn kept_readings_are_bounded_however_often_it_is_read() {
-        let mut readings = Readings::beginning(0);
+    fn samples_are_bounded_however_often_the_source_is_read() {
+        let mut history = History::starting_at(0);
         for quarter_second in 0..4 * 3 * 3600 {
-            readings.last_hour(quarter_second * Second::NANOS / 4, CacheCounters::default());
-            assert!(readings.kept.len() <= 482, "{}", readings.kept.len());
+            let now = quarter_second * Second::NANOS / 4;
+            history.record(now, CacheCounters::default());
+            history.last_hour(now);
+            let samples = history.samples.len();
+            assert!(samples <= 482, "{samples}");
         }
     }
 
     #[test]
-    fn readings_at_one_moment_are_no_trouble() {
-        let mut readings = Readings::beginning(7);
-        for hits in [3, 3, 5] {
-            let counters = CacheCounters {
-                hits,
-                ..Default::default()
-            };
-            assert_eq!(readings.last_hour(7, counters).hits, u128::from(hits));
+    fn samples_at_one_reading_add_up() {
+        let mut history = History::starting_at(7);
+        for total in [3, 3, 5] {
+            history.record(7, hits(total));
+            assert_eq!(history.last_hour(7).hits, u128::from(total));
         }
     }
 
     #[test]
-    fn a_cache_that_began_again_with_full_counters_is_read_right_afterwards() {
-        let mut readings = Readings::beginning(0);
-        let at = |hour: u64| hour * HOUR;
+    fn restarts_with_full_counters_do_not_distort_later_hours() {
+        let mut history = History::starting_at(0);
         let full = CacheCounters {
             hits: u64::MAX,
             evictions: u64::MAX,
             ..Default::default()
         };
         for hour in 0..4 {
-            readings.last_hour(at(2 * hour), full);
-            readings.last_hour(at(2 * hour + 1), CacheCounters::default());
+            history.record(2 * hour * HOUR, full);
+            history.last_hour(2 * hour * HOUR);
+            history.record((2 * hour + 1) * HOUR, CacheCounters::default());
         }
-        readings.last_hour(
-            at(9),
-            CacheCounters {
-                hits: 3,
-                misses: 1,
+        for (hour, hits, misses) in [(9, 3, 1), (10, 6, 2)] {
+            let counters = CacheCounters {
+                hits,
+                misses,
                 ..Default::default()
-            },
-        );
-        let gained = readings.last_hour(
-            at(10),
-            CacheCounters {
-                hits: 6,
-                misses: 2,
-                ..Default::default()
-            },
-        );
+            };
+            history.record(hour * HOUR, counters);
+        }
+        let gained = history.last_hour(10 * HOUR);
         assert_eq!((gained.hits, gained.misses, gained.evictions()), (3, 1, 0));
+    }
+
+    /// The first call reads the counters and blocks; the second returns newer ones.
+    #[test]
+    fn blocked_statter_neither_blocks_later_calls_nor_looks_like_a_restart() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let (entered, is_entered) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
+        let (calls, is_released) = (AtomicU64::new(0), Mutex::new(is_released));
+        let statter = move || match calls.fetch_add(1, SeqCst) {
+            0 => {
+                entered.send(()).expect("the test waits");
+                let _ = is_released.lock().expect("one call").recv_timeout(LIMIT);
+                hits(100)
+            }
+            call => hits(100 + 10 * call),
+        };
+        let clock = ManualClock::new().clock();
+        let source = Arc::new(CacheSource::new(statter).clock(clock));
+        let call = || {
+            let (source, (done, is_done)) = (Arc::clone(&source), mpsc::channel());
+            thread::spawn(move || done.send(source.cache()));
+            is_done
+        };
+        let hits_recorded = || source.lock().newest().hits;
+
+        let blocked = call();
+        is_entered
+            .recv_timeout(LIMIT)
+            .expect("the first call begins");
+        assert!(
+            call().recv_timeout(LIMIT).is_ok(),
+            "a later call is blocked"
+        );
+        assert_eq!(hits_recorded(), 110);
+        release.send(()).expect("the first call waits");
+        assert!(blocked.recv_timeout(LIMIT).is_ok());
+        assert_eq!(hits_recorded(), 110, "the older counters were recorded");
+        assert!(call().recv_timeout(LIMIT).is_ok());
+        assert_eq!(hits_recorded(), 120);
+    }
+
+    #[test]
+    fn panicking_statter_leaves_the_source_usable() {
+        let calls = AtomicU64::new(0);
+        let statter = move || match calls.fetch_add(1, SeqCst) {
+            1 => panic!("the statter failed"),
+            call => hits(10 + call),
+        };
+        let source = CacheSource::new(statter).clock(ManualClock::new().clock());
+        assert!(source.cache().is_some());
+        let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source.cache()));
+        assert!(panics.is_err());
+        assert!(source.cache().is_some());
+        assert_eq!(source.lock().newest().hits, 12);
     }
 }

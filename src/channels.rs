@@ -3,20 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::raw::names::UNKNOWN_NAME;
+use crate::raw::interner::UNKNOWN_NAME;
 use crate::snapshot::ChannelStats;
 use crate::source::Source;
 
-/// A channel, as a [`ChannelLister`] shows it.
+/// An open channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelEntry<'a> {
-    /// The channel's own name. It is never shown: names are unbounded, and often private.
+    /// The channel's name. Never exported, since names are unbounded and often private.
     pub name: &'a str,
     /// The pattern of the channel grammar that the name matches; `""` counts as `unknown`.
     pub pattern: &'a str,
 }
 
-/// Something that knows which channels are open.
+/// Lists the open channels.
 ///
 /// ```
 /// use parsec_telemetry::{ChannelEntry, ChannelLister, ChannelSource, Source};
@@ -35,10 +35,10 @@ pub struct ChannelEntry<'a> {
 /// assert_eq!(source.channels().unwrap().by_pattern["public:*"], 2);
 /// ```
 pub trait ChannelLister: Send + Sync {
-    /// Shows every open channel once, in any order.
+    /// Calls `visit` once for each open channel, in any order.
     ///
-    /// It is called for every snapshot. Nothing is copied but each pattern, once: a lister that
-    /// holds a lock while it visits holds it for a few nanoseconds a channel.
+    /// Called once per snapshot. Each pattern is copied once and nothing else is, so a lister that
+    /// holds a lock meanwhile holds it for a few nanoseconds per channel.
     fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>));
 }
 
@@ -54,14 +54,14 @@ impl<L: ChannelLister + ?Sized> ChannelLister for Box<L> {
     }
 }
 
-/// Reports the channels that a [`ChannelLister`] shows.
+/// Counts the channels of a [`ChannelLister`] by pattern.
 #[derive(Clone)]
 pub struct ChannelSource<L> {
     lister: L,
 }
 
 impl<L: ChannelLister> ChannelSource<L> {
-    /// A source over a lister.
+    /// Creates a source over a lister.
     pub fn new(lister: L) -> Self {
         Self { lister }
     }

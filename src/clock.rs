@@ -1,15 +1,15 @@
-//! The clocks that counters count by.
+//! The clocks of the counters.
 //!
-//! Reading the time costs more than counting does. So a count never reads it: it reads a number
-//! that somebody else advances. A [`CoarseClock`] has a thread, its ticker, that wakes at the turn
-//! of each second and publishes the second's number; everybody who reads a snapshot, and who needs
-//! the time exactly, publishes it too if he is first.
+//! Reading the time costs more than recording an event, so recording reads a tick that is published
+//! once per second instead. A [`CoarseClock`] has a thread, the ticker, which wakes at the start of
+//! each second and publishes the tick. A snapshot reads the exact time and publishes the tick as
+//! well, if the ticker has not done so yet.
 //!
 //! # Orderings
 //!
-//! All `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never lets it go back. A
-//! reader that began after an event was counted sees that event's tick or a later one, by
-//! coherence.
+//! All accesses to ticks are `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never
+//! decreases it. A read that happens after an event was recorded sees that event's tick or a later
+//! one, by coherence.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -20,17 +20,17 @@ use std::time::{Duration, SystemTime};
 use crossbeam_utils::CachePadded;
 
 use crate::sync::{Atomic, Relaxed};
-use crate::time::{Minute, Nanos, Now, START, Second, Tick, Unit};
+use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 
-/// A clock that counts whole seconds, and costs one load to read.
+/// A clock with a resolution of one second that costs one load to read.
 ///
-/// Counters use [`CoarseClock::shared`] unless they are given another. Clones are the same clock.
-/// Its ticker, a thread named `parsec-ticker`, sleeps but for an instant a second and ends with the
-/// clock's last clone; dropping that clone does not wait for it.
+/// Counters use [`CoarseClock::shared`] by default. Clones are the same clock. Its ticker, a thread
+/// named `parsec-ticker`, wakes once per second and ends after the clock's last clone is dropped;
+/// dropping does not wait for it.
 ///
-/// If the system has no thread to give, or in a child process after `fork` (where the ticker does
-/// not exist), the clock still works: every snapshot that is taken advances it, and events are
-/// placed as exactly as snapshots are frequent.
+/// If the ticker cannot be spawned, or in a child process after `fork` (where it does not exist),
+/// each snapshot advances the clock instead, and events are placed in time only as precisely as
+/// snapshots are frequent.
 ///
 /// ```
 /// use parsec_telemetry::{CoarseClock, EnvelopeCounters};
@@ -43,12 +43,12 @@ use crate::time::{Minute, Nanos, Now, START, Second, Tick, Unit};
 #[derive(Clone)]
 pub struct CoarseClock {
     ticks: Arc<Ticks>,
-    /// Held for its `Drop`. A manual clock has none.
+    /// Held for its `Drop`. `None` for a manual clock.
     _ticker: Option<Arc<Ticker>>,
 }
 
 impl CoarseClock {
-    /// The clock of this process, started at first use and never stopped.
+    /// Returns the process-wide clock, which starts at first use and never stops.
     ///
     /// The first clock of a process calibrates the processor's cycle counter, which takes up to 0.2
     /// seconds, once.
@@ -58,7 +58,7 @@ impl CoarseClock {
         SHARED.get_or_init(Self::start).clone()
     }
 
-    /// A clock of your own, with its own ticker.
+    /// Starts a separate clock with its own ticker.
     #[must_use]
     pub fn start() -> Self {
         let ticks = Arc::new(Ticks::new(quanta::Clock::new(), Wall::System));
@@ -69,30 +69,24 @@ impl CoarseClock {
         }
     }
 
-    /// The wall time that the clock shows: the system's, or a [`ManualClock`]'s own.
+    /// Returns the wall time: the system's, or a [`ManualClock`]'s own.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.ticks.wall_time()
     }
 
-    /// The second that events are counted in just now.
+    /// The tick in which events are recorded now.
     #[inline]
-    pub(crate) fn second(&self) -> Tick<Second> {
-        self.ticks.second.get()
+    pub(crate) fn tick<U: Published>(&self) -> Tick<U> {
+        U::published(&self.ticks).get()
     }
 
-    /// The minute that events are counted in just now.
-    #[inline]
-    pub(crate) fn minute(&self) -> Tick<Minute> {
-        self.ticks.minute.get()
-    }
-
-    /// The exact time, published to all who count.
-    pub(crate) fn read(&self) -> Now {
+    /// Reads the exact time, and publishes its ticks.
+    pub(crate) fn read(&self) -> Nanos {
         self.ticks.advance()
     }
 
-    /// How long ago a wall time was; zero for one that is still to come.
+    /// The age of a wall time; zero for one in the future.
     pub(crate) fn age_of(&self, at: SystemTime) -> Duration {
         self.now().duration_since(at).unwrap_or_default()
     }
@@ -101,13 +95,13 @@ impl CoarseClock {
 impl fmt::Debug for CoarseClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoarseClock")
-            .field("second", &self.second())
+            .field("second", &self.tick::<Second>())
             .finish_non_exhaustive()
     }
 }
 
-/// What a clock and its ticker share.
-struct Ticks {
+/// The state that a clock shares with its ticker.
+pub(crate) struct Ticks {
     second: PublishedTick<Second>,
     minute: PublishedTick<Minute>,
     time: quanta::Clock,
@@ -117,7 +111,7 @@ struct Ticks {
 
 enum Wall {
     System,
-    /// What a manual clock showed when it was made.
+    /// The wall time at a manual clock's start.
     From(SystemTime),
 }
 
@@ -143,20 +137,37 @@ impl Ticks {
         }
     }
 
-    fn advance(&self) -> Now {
+    fn advance(&self) -> Nanos {
         let elapsed = Nanos::try_from(self.elapsed().as_nanos()).unwrap_or(Nanos::MAX);
         let reading = START.saturating_add(elapsed);
-        Now {
-            reading,
-            second: self.second.raise(reading),
-            minute: self.minute.raise(reading),
-        }
+        self.second.raise(reading);
+        self.minute.raise(reading);
+        reading
     }
 }
 
-/// The tick that counting threads read, on cache lines of its own: next to anything that is written
-/// more than once a second, each count would have to fetch it anew.
-struct PublishedTick<U> {
+/// A unit whose tick a clock publishes.
+pub(crate) trait Published: Unit {
+    fn published(ticks: &Ticks) -> &PublishedTick<Self>;
+}
+
+impl Published for Second {
+    #[inline]
+    fn published(ticks: &Ticks) -> &PublishedTick<Self> {
+        &ticks.second
+    }
+}
+
+impl Published for Minute {
+    #[inline]
+    fn published(ticks: &Ticks) -> &PublishedTick<Self> {
+        &ticks.minute
+    }
+}
+
+/// The tick that recording threads read, on its own cache line: a neighbour that is written more
+/// often than once a second would invalidate the line for all of them.
+pub(crate) struct PublishedTick<U> {
     word: CachePadded<Atomic<u64>>,
     unit: std::marker::PhantomData<U>,
 }
@@ -171,31 +182,30 @@ impl<U: Unit> PublishedTick<U> {
 
     #[inline]
     fn get(&self) -> Tick<U> {
+        // Relaxed: see the module's orderings.
         Tick::from_word(self.word.load(Relaxed))
     }
 
-    /// Raises the tick to that of a reading, unless somebody has raised it further; returns where
-    /// it stands.
-    fn raise(&self, reading: Nanos) -> Tick<U> {
-        let (seen, tick) = (self.get(), Tick::<U>::at(reading));
-        // Looked at first: the write would take the line from all who count, and it is needed once
-        // a second.
-        if seen >= tick {
-            return seen;
+    /// Raises the tick to that of `reading`, unless it is there or beyond.
+    fn raise(&self, reading: Nanos) {
+        let tick = Tick::<U>::at(reading);
+        // Compared first, since a write takes the cache line from all recording threads.
+        if self.get() < tick {
+            // Relaxed: see the module's orderings.
+            self.word.fetch_max(tick.word(), Relaxed);
         }
-        Tick::from_word(self.word.fetch_max(tick.word(), Relaxed)).max(tick)
     }
 }
 
-/// The thread that advances a clock. It holds the ticks, not the clock, and so does not keep itself
-/// alive.
+/// The thread that advances a clock. It holds the ticks and not the clock, so it does not keep the
+/// clock alive.
 struct Ticker {
     thread: Thread,
     ended: Arc<AtomicBool>,
 }
 
 impl Ticker {
-    /// `None` if the system has no thread to give.
+    /// `None` if the thread cannot be spawned.
     fn start(ticks: Arc<Ticks>) -> Option<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new()
@@ -203,12 +213,12 @@ impl Ticker {
             .spawn({
                 let ended = Arc::clone(&ended);
                 move || {
-                    // Relaxed: `unpark` happens before the `park_timeout` that it ends, and the
-                    // flag was set before it.
+                    // Relaxed: the store in `drop` precedes `unpark`, which synchronizes with the
+                    // return of `park_timeout`.
                     while !ended.load(Relaxed) {
-                        let past_the_second = ticks.advance().reading % Second::NANOS;
-                        // Woken too early, it finds the rest of the second left and sleeps on.
-                        thread::park_timeout(Duration::from_nanos(Second::NANOS - past_the_second));
+                        let into_second = ticks.advance() % Second::NANOS;
+                        // After an early wake-up, the loop parks for the rest of the second.
+                        thread::park_timeout(Duration::from_nanos(Second::NANOS - into_second));
                     }
                 }
             });
@@ -221,14 +231,15 @@ impl Ticker {
 
 impl Drop for Ticker {
     fn drop(&mut self) {
+        // Relaxed: `unpark` publishes it.
         self.ended.store(true, Relaxed);
         self.thread.unpark();
     }
 }
 
-/// A clock that stands still until it is told to advance: for tests, yours too.
+/// A clock for tests that stands still until [`advance`](Self::advance) is called.
 ///
-/// Clones are the same clock. It begins on 1 January 2026, at midnight UTC, and lasts 584 years.
+/// Clones are the same clock. It starts on 1 January 2026, at midnight UTC, and lasts 584 years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -248,11 +259,11 @@ pub struct ManualClock {
     time: Arc<quanta::Mock>,
 }
 
-/// 1 January 2026 at midnight, as seconds of the Unix epoch.
+/// 1 January 2026 at midnight UTC, in seconds since the Unix epoch.
 const MANUAL_START: Duration = Duration::from_secs(1_767_225_600);
 
 impl ManualClock {
-    /// A clock that stands at its beginning.
+    /// Creates a clock at its start.
     #[must_use]
     pub fn new() -> Self {
         let (time, mock) = quanta::Clock::mock();
@@ -266,13 +277,13 @@ impl ManualClock {
         }
     }
 
-    /// This clock, in the shape that counters, sources and aggregators take.
+    /// Returns this clock as counters, sources and aggregators take it.
     #[must_use]
     pub fn clock(&self) -> CoarseClock {
         self.clock.clone()
     }
 
-    /// Advances the clock. At the end of its range it stands still for good.
+    /// Advances the clock. At the end of its range it stands still.
     pub fn advance(&self, by: Duration) {
         let left = Nanos::MAX - START - self.time.value();
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
@@ -280,7 +291,7 @@ impl ManualClock {
         self.clock.read();
     }
 
-    /// The wall time that the clock shows.
+    /// Returns the clock's wall time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
@@ -307,7 +318,7 @@ mod tests {
     use std::sync::Weak;
     use std::time::Instant;
 
-    /// Polls until `done`, or panics after ten seconds.
+    /// Polls until `done`, and panics after ten seconds.
     fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !done() {
@@ -320,14 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn the_ticker_advances_by_itself() {
+    fn ticker_advances_the_clock() {
         let clock = CoarseClock::start();
-        let began = clock.second();
-        wait_for("the next second", || clock.second() > began);
+        let start = clock.tick::<Second>();
+        wait_for("the next second", || clock.tick() > start);
     }
 
     #[test]
-    fn the_ticker_ends_with_the_last_clone() {
+    fn ticker_ends_after_the_last_clone_is_dropped() {
         let clock = CoarseClock::start();
         let ticks: Weak<Ticks> = Arc::downgrade(&clock.ticks);
         let other = clock.clone();
@@ -337,65 +348,62 @@ mod tests {
         wait_for("the ticker's end", || ticks.strong_count() == 0);
     }
 
-    /// As in a child process after `fork`, or where the system had no thread to give.
+    /// As in a child process after `fork`, or if the thread could not be spawned.
     #[test]
-    fn without_a_ticker_readers_advance_the_clock() {
+    fn reads_advance_a_clock_without_a_ticker() {
         let clock = CoarseClock {
             ticks: Arc::new(Ticks::new(quanta::Clock::new(), Wall::System)),
             _ticker: None,
         };
-        let (second, minute) = (clock.second(), clock.minute());
+        let (second, minute) = (clock.tick::<Second>(), clock.tick::<Minute>());
         wait_for("the next second", || {
             clock.read();
-            clock.second() > second
+            clock.tick() > second
         });
-        assert_eq!(clock.minute(), minute);
+        assert_eq!(clock.tick(), minute);
     }
 
-    /// What a ticker finds that was not let run for a while, or a machine that was suspended.
+    /// As after a suspended machine, or a ticker that was not scheduled.
     #[test]
-    fn a_late_ticker_makes_up_for_all_that_it_missed_at_once() {
-        let clock = ManualClock::new();
-        clock.advance(Duration::from_secs(3 * 3600 + 59));
-        let clock = clock.clock();
+    fn late_read_skips_all_missed_ticks_at_once() {
+        let manual = ManualClock::new();
+        manual.advance(Duration::from_secs(3 * 3600 + 59));
+        let clock = manual.clock();
         let reading = START + (3 * 3600 + 59) * Second::NANOS;
-        assert_eq!(clock.second(), Tick::at(reading));
-        assert_eq!(clock.minute(), Tick::at(reading));
+        assert_eq!(clock.tick::<Second>(), Tick::at(reading));
+        assert_eq!(clock.tick::<Minute>(), Tick::at(reading));
     }
 
     #[test]
-    fn a_tick_never_goes_back() {
+    fn earlier_reading_does_not_lower_the_tick() {
         let tick = PublishedTick::<Second>::new();
-        let later = tick.raise(START + 5 * Second::NANOS);
-        assert_eq!(tick.raise(START + 2 * Second::NANOS), later);
-        assert_eq!(tick.get(), later);
+        let later = START + 5 * Second::NANOS;
+        tick.raise(later);
+        tick.raise(START + 2 * Second::NANOS);
+        assert_eq!(tick.get(), Tick::at(later));
     }
 
     #[test]
-    fn a_manual_clock_stands_still_advances_and_stops_at_its_end() {
-        let clock = ManualClock::new();
-        let (began, second) = (clock.now(), clock.clock().second());
-        assert_eq!((clock.now(), clock.clock().second()), (began, second));
-        clock.advance(Duration::from_millis(999));
-        assert_eq!(clock.clock().second(), second);
-        clock.advance(Duration::from_millis(1));
-        assert!(clock.clock().second() > second);
-        assert_eq!(clock.now(), began + Duration::from_secs(1));
-        clock.advance(Duration::MAX);
-        clock.advance(Duration::MAX);
-        assert_eq!(clock.clock.read().reading, Nanos::MAX);
+    fn manual_clock_stands_still_until_advanced_and_at_its_end() {
+        let manual = ManualClock::new();
+        let second = || manual.clock().tick::<Second>();
+        let (start, first) = (manual.now(), second());
+        assert_eq!((manual.now(), second()), (start, first));
+        manual.advance(Duration::from_millis(999));
+        assert_eq!(second(), first);
+        manual.advance(Duration::from_millis(1));
+        assert!(second() > first);
+        assert_eq!(manual.now(), start + Duration::from_secs(1));
+        manual.advance(Duration::MAX);
+        manual.advance(Duration::MAX);
+        assert_eq!(manual.clock.read(), Nanos::MAX);
     }
 
     #[test]
-    fn a_time_to_come_has_no_age() {
-        let clock = ManualClock::new();
-        assert_eq!(
-            clock.clock().age_of(clock.now() + Duration::from_secs(9)),
-            Duration::ZERO
-        );
-        assert_eq!(
-            clock.clock().age_of(clock.now() - Duration::from_secs(9)),
-            Duration::from_secs(9)
-        );
+    fn future_time_has_age_zero() {
+        let manual = ManualClock::new();
+        let (clock, by) = (manual.clock(), Duration::from_secs(9));
+        assert_eq!(clock.age_of(manual.now() + by), Duration::ZERO);
+        assert_eq!(clock.age_of(manual.now() - by), by);
     }
 }

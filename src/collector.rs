@@ -175,7 +175,7 @@ impl Shared {
 
     /// Merges the reports on the board into a snapshot without alerts.
     fn merge(&self) -> (Snapshot, Nanos, Coverage) {
-        let (at, reading) = (self.clock.now(), self.clock.read().reading);
+        let (at, reading) = (self.clock.now(), self.clock.read());
         let board = self.board.read();
         let mut snapshot = Snapshot {
             started_at: self.started_at,

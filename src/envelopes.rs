@@ -1,4 +1,4 @@
-//! What is published: a rate over the last minute, and exact totals by aspect.
+//! Counters of published envelopes: a rate over the last minute, and exact totals by aspect.
 
 use std::array;
 use std::collections::BTreeMap;
@@ -7,26 +7,25 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::clock::CoarseClock;
-use crate::raw::names::{Names, OVERFLOW};
+use crate::raw::interner::{Interner, OVERFLOW};
+use crate::raw::recorder::{MAX_TOTAL, Recorder, Shard, Total};
 use crate::raw::ring::Ring;
-use crate::raw::shards::{Place, Shards};
 use crate::snapshot::EnvelopeStats;
 use crate::source::{Schedule, Source};
-use crate::sync::{Atomic, Relaxed};
-use crate::time::{Counted, Nanos, Second, Tick, Window, place};
+use crate::sync::{Ordering, Relaxed};
+use crate::time::{Second, WindowCount};
 
-/// Aspects that have places of their own unless [`EnvelopeCountersBuilder::max_aspects`] says
-/// otherwise.
+/// The default of [`EnvelopeCountersBuilder::max_aspects`].
 const MAX_ASPECTS: usize = 64;
 
-/// The most that can be asked for: half a mebibyte for each shard.
-const MOST_ASPECTS: usize = 65_536;
+/// The limit of [`EnvelopeCountersBuilder::max_aspects`]: 512 KiB per shard.
+const MAX_MAX_ASPECTS: usize = 65_536;
 
-/// Counts what is published.
+/// Counts published envelopes by aspect.
 ///
 /// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy
-/// broker: it takes no lock, retries nothing and shares no cache line with another thread that
-/// counts.
+/// broker: it takes no lock, retries nothing and writes no cache line that another recording thread
+/// writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -42,31 +41,31 @@ const MOST_ASPECTS: usize = 65_536;
 ///
 /// # Aspects
 ///
-/// An aspect is named once and then stays, from then on shown with its count. Names are expected to
-/// come from a small closed set. If they do not, memory and page stay bounded all the same: past 64
-/// aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) an event counts under
-/// `__overflow__`, and so does one whose name is longer than 128 bytes. The empty name counts as
-/// `unknown`.
+/// An aspect is a kind of envelope, such as `data` or `cursor`. Once used, it is reported until the
+/// counters are dropped. Aspects should come from a small closed set. Memory and pages stay bounded
+/// if they do not: beyond 64 aspects
+/// ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do
+/// events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
 /// # Progress
 ///
-/// Counting is wait-free, with these exceptions: a name's first appearance takes a lock while it is
-/// copied; a thread's first count ever takes it a number, and where more than the slab's threads
-/// (twice the cores, up to the next power of two, and 16 at least) count at once, a thread's first
-/// count on this counter allocates its shard.
+/// Recording is wait-free, except for the first events of aspects and threads: a new aspect takes a
+/// lock while it is inserted; a thread's first event acquires an id. Beyond 16 threads at once (or
+/// twice the number of cores, rounded up to a power of two, if that is more), a thread's first event
+/// on each counter also allocates a shard.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
 }
 
 impl EnvelopeCounters {
-    /// Counters for up to 64 aspects, on the [shared clock](CoarseClock::shared).
+    /// Creates counters for up to 64 aspects, on the [shared clock](CoarseClock::shared).
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Counters with a clock or a bound of their own.
+    /// Returns a builder, for another clock or limit.
     pub fn builder() -> EnvelopeCountersBuilder {
         EnvelopeCountersBuilder {
             clock: None,
@@ -74,36 +73,37 @@ impl EnvelopeCounters {
         }
     }
 
-    /// Counts an envelope published now.
+    /// Records an envelope published now.
     ///
-    /// Where the aspect is known beforehand, an [`Aspect`] spares the look-up.
+    /// An [`Aspect`] saves the look-up of the name.
     #[inline]
     pub fn observe(&self, aspect: &str) {
-        self.counters.count(self.counters.names.intern(aspect));
+        let id = self.counters.aspects.intern(aspect);
+        self.counters.recorder.record(id);
     }
 
-    /// Counts an envelope published at some other time.
+    /// Records an envelope published at `at`.
     ///
-    /// It is placed in the window by its age. One older than 60 seconds counts in the totals but
-    /// not in the rate; one from the future counts as published now.
+    /// The envelope is placed in the window by its age. If it is older than 60 seconds, it counts in
+    /// the totals but not in the rate; if `at` is in the future, it counts as published now.
     pub fn observe_at(&self, at: SystemTime, aspect: &str) {
-        self.counters
-            .count_at(at, self.counters.names.intern(aspect));
+        let id = self.counters.aspects.intern(aspect);
+        self.counters.recorder.record_at(at, id);
     }
 
-    /// A handle that counts for one aspect, without looking its name up each time.
+    /// Returns a handle that records envelopes of one aspect without a look-up.
     #[must_use]
     pub fn aspect(&self, name: &str) -> Aspect {
         Aspect {
-            id: self.counters.names.intern(name),
+            id: self.counters.aspects.intern(name),
             counters: Arc::clone(&self.counters),
         }
     }
 
-    /// The rate and the totals of this moment.
+    /// Returns the current rate and totals.
     ///
-    /// Every envelope counted before the call is in it and none is in it twice; one that is counted
-    /// meanwhile may be in or out. Threads that count are not held up.
+    /// Every envelope recorded before the call is included, and none twice. An envelope recorded
+    /// during the call may or may not be. Recording threads are not delayed.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
         self.counters.snapshot()
@@ -129,13 +129,13 @@ impl Source for EnvelopeCounters {
         Some(self.snapshot())
     }
 
-    /// The counters never block.
+    /// Reading the counters never blocks.
     fn schedule(&self) -> Schedule {
         Schedule::Inline
     }
 }
 
-/// Sets up [`EnvelopeCounters`].
+/// Configures [`EnvelopeCounters`].
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -154,33 +154,37 @@ pub struct EnvelopeCountersBuilder {
 }
 
 impl EnvelopeCountersBuilder {
-    /// The clock to count by, instead of the [shared](CoarseClock::shared) one.
+    /// Sets the clock. Defaults to [`CoarseClock::shared`].
     pub fn clock(mut self, clock: CoarseClock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// How many aspects get places of their own: 64 unless said otherwise, at most 65,536 (more is
-    /// taken as that). With 0, every event counts under `__overflow__`.
+    /// Sets the number of aspects that are counted separately. Defaults to 64; values above 65,536
+    /// are lowered to that. With 0, every event counts as `__overflow__`.
     ///
-    /// Beyond 64, each costs 8 bytes in every shard: of the slab, which is there from the start,
-    /// and of each later thread. See the [design page](crate::design#memory).
+    /// Each aspect beyond 64 takes 8 bytes in every shard: see the
+    /// [design page](crate::design#memory).
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
-        self.max_aspects = max_aspects.min(MOST_ASPECTS);
+        self.max_aspects = max_aspects.min(MAX_MAX_ASPECTS);
         self
     }
 
-    /// The counters.
+    /// Creates the counters.
     #[must_use]
     pub fn build(self) -> EnvelopeCounters {
+        let max_aspects = self.max_aspects;
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
         EnvelopeCounters {
-            counters: Arc::new(Counters::new(clock, self.max_aspects)),
+            counters: Arc::new(Counters {
+                recorder: Recorder::new(clock, move || EnvelopeShard::new(max_aspects)),
+                aspects: Interner::new(max_aspects),
+            }),
         }
     }
 }
 
-/// Counts envelopes of one aspect. Cheap to clone, and to send to any thread.
+/// Records envelopes of one aspect. Cheap to clone and to send to other threads.
 #[derive(Clone)]
 pub struct Aspect {
     counters: Arc<Counters>,
@@ -188,21 +192,38 @@ pub struct Aspect {
 }
 
 impl Aspect {
-    /// Counts an envelope published now.
+    /// Records an envelope published now.
     #[inline]
     pub fn observe(&self) {
-        self.counters.count(self.id);
+        self.counters.recorder.record(self.id);
     }
 
-    /// Counts an envelope published at some other time, as [`EnvelopeCounters::observe_at`] does.
+    /// Records `n` envelopes published now, as a batch: one call instead of `n`. 0 records nothing.
+    ///
+    /// The rate holds up to 2^34 envelopes (17 billion) per thread and second; it counts no more
+    /// than that. The total is exact up to 2^63 − 1, where it stays.
+    ///
+    /// ```
+    /// use parsec_telemetry::EnvelopeCounters;
+    ///
+    /// let envelopes = EnvelopeCounters::new();
+    /// envelopes.aspect("data").observe_many(250);
+    /// assert_eq!(envelopes.snapshot().by_aspect["data"], 250);
+    /// ```
+    pub fn observe_many(&self, n: u32) {
+        self.counters.recorder.record_many(self.id, n);
+    }
+
+    /// Records an envelope published at `at`, as [`EnvelopeCounters::observe_at`] does.
     pub fn observe_at(&self, at: SystemTime) {
-        self.counters.count_at(at, self.id);
+        self.counters.recorder.record_at(at, self.id);
     }
 
-    /// The name that it counts under: `__overflow__`, if there was no place for its own.
+    /// Returns the name under which the handle records: `__overflow__` if its own was beyond the
+    /// limits.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.counters.names.name(self.id)
+        self.counters.aspects.name(self.id)
     }
 }
 
@@ -212,202 +233,146 @@ impl fmt::Debug for Aspect {
     }
 }
 
-/// What the clones of an [`EnvelopeCounters`] share.
+/// The state that the clones of an [`EnvelopeCounters`] share.
 struct Counters {
-    shards: Shards<Shard>,
-    clock: CoarseClock,
-    names: Names,
-    made: Nanos,
+    recorder: Recorder<EnvelopeShard>,
+    aspects: Interner,
 }
 
 impl Counters {
-    fn new(clock: CoarseClock, max_aspects: usize) -> Self {
-        Self {
-            shards: Shards::new(move || Shard::new(max_aspects)),
-            made: clock.read().reading,
-            clock,
-            names: Names::new(max_aspects),
-        }
-    }
-
-    /// The hot path: the whole of it, but for the look-up of a name.
-    #[inline]
-    fn count(&self, id: usize) {
-        match self.shards.in_slab() {
-            Some(shard) => shard.count(self.clock.second(), id),
-            None => self.count_later(id),
-        }
-    }
-
-    /// The same for a thread that has no shard in the slab.
-    #[inline(never)]
-    fn count_later(&self, id: usize) {
-        let tick = self.clock.second();
-        match self.shards.later() {
-            Some(shard) => shard.count(tick, id),
-            None => self.count_elsewhere(Some(tick), id),
-        }
-    }
-
-    fn count_at(&self, at: SystemTime, id: usize) {
-        let now = self.clock.read();
-        self.count_elsewhere(place(now.reading, now.second, self.clock.age_of(at)), id);
-    }
-
-    /// Counts an event of any age, wherever the thread's shard is.
-    #[cold]
-    #[inline(never)]
-    fn count_elsewhere(&self, tick: Option<Tick<Second>>, id: usize) {
-        match self.shards.find() {
-            Place::Own(shard) => {
-                match tick {
-                    Some(tick) => shard.ring.count(tick),
-                    None => shard.ring.mark_used(),
-                }
-                shard.count_total(id);
-            }
-            Place::Shared(shard) => shard.count_shared(tick, id),
-        }
-    }
-
     fn snapshot(&self) -> EnvelopeStats {
-        let now = self.clock.read();
-        let window = Window::ending(now.reading, now.second, self.made);
-        let mut counted = Counted::default();
-        let mut totals = vec![0_u64; self.names.len()];
-        // A shard that nothing was counted in costs one load. There are many: the slab has more of
-        // them than most programs have threads that count.
-        let used = self.shards.iter().filter(|shard| shard.ring.is_used());
-        used.for_each(|shard| {
-            counted.add(shard.ring.counted_in(&window));
-            for (total, word) in totals.iter_mut().zip(shard.totals()) {
-                // Relaxed: a total stands for itself.
-                *total += word.load(Relaxed);
+        let window = self.recorder.window();
+        let mut count = WindowCount::default();
+        let mut totals = vec![0_u64; self.aspects.len()];
+        // An unused shard costs one load. The slab has more shards than most processes have
+        // recording threads.
+        for shard in self.recorder.shards().filter(|shard| shard.ring.is_used()) {
+            count.add(shard.ring.window_sum(&window));
+            for (sum, total) in totals.iter_mut().zip(shard.totals()) {
+                // Relaxed: a total publishes nothing but itself.
+                *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
             }
-        });
+        }
         let mut by_aspect = BTreeMap::new();
-        for (id, (name, total)) in self.names.iter().zip(totals).enumerate() {
-            // The place for what has none of its own is shown once something is in it.
+        for (id, (name, total)) in self.aspects.iter().zip(totals).enumerate() {
+            // The overflow aspect appears with its first event, other aspects at once.
             if id != OVERFLOW || total > 0 {
                 by_aspect.insert(name.to_owned(), total);
             }
         }
         EnvelopeStats {
-            rate_per_second: window.rate_per_second(counted),
+            rate_per_second: window.rate_per_second(count),
             by_aspect,
         }
     }
 }
 
-/// What one thread has counted.
+/// What one thread has recorded.
 ///
-/// The first totals stand in the shard itself: finding one is then a comparison with a constant,
-/// where a slice of its own would cost two loads more. Few counters have more aspects than that.
-struct Shard {
+/// The first totals are inline: to find one takes a comparison with a constant, where a boxed slice
+/// takes two more loads. Few counters have more aspects.
+struct EnvelopeShard {
     ring: Ring<Second>,
-    totals: [Atomic<u64>; MAX_ASPECTS + 1],
-    more_totals: Box<[Atomic<u64>]>,
+    totals: [Total; MAX_ASPECTS + 1],
+    more_totals: Box<[Total]>,
 }
 
-impl Shard {
+impl EnvelopeShard {
     fn new(max_aspects: usize) -> Self {
         Self {
             ring: Ring::new(),
-            totals: array::from_fn(|_| Atomic::new(0)),
-            more_totals: (MAX_ASPECTS..max_aspects).map(|_| Atomic::new(0)).collect(),
+            totals: array::from_fn(|_| Total::new()),
+            more_totals: (MAX_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
         }
     }
 
+    /// In the order of ids.
+    fn totals(&self) -> impl Iterator<Item = &Total> {
+        self.totals.iter().chain(&self.more_totals)
+    }
+}
+
+impl Shard for EnvelopeShard {
+    type Unit = Second;
+    /// The aspect's id.
+    type Event = usize;
+    // A total publishes nothing but itself.
+    const TOTALS: Ordering = Relaxed;
+
     #[inline]
-    fn total(&self, id: usize) -> &Atomic<u64> {
+    fn ring(&self, _: usize) -> Option<&Ring<Second>> {
+        Some(&self.ring)
+    }
+
+    #[inline]
+    fn total(&self, id: usize) -> &Total {
         match self.totals.get(id) {
             Some(total) => total,
             None => &self.more_totals[id - self.totals.len()],
         }
-    }
-
-    #[inline]
-    fn count(&self, tick: Tick<Second>, id: usize) {
-        self.ring.count(tick);
-        self.count_total(id);
-    }
-
-    #[inline]
-    fn count_total(&self, id: usize) {
-        let total = self.total(id);
-        // Relaxed, and no read-modify-write: only this thread writes it. It cannot overflow within
-        // 500 years.
-        total.store(total.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-
-    /// By id.
-    fn totals(&self) -> impl Iterator<Item = &Atomic<u64>> {
-        self.totals.iter().chain(&self.more_totals)
-    }
-
-    fn count_shared(&self, tick: Option<Tick<Second>>, id: usize) {
-        match tick {
-            Some(tick) => self.ring.count_shared(tick),
-            None => self.ring.mark_used_shared(),
-        }
-        // Relaxed: a total stands for itself.
-        self.total(id).fetch_add(1, Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_utils::CachePadded;
-
-    #[test]
-    fn a_shard_is_as_large_as_the_design_page_says() {
-        assert_eq!(size_of::<CachePadded<Shard>>(), 1152);
-        assert!(Shard::new(MAX_ASPECTS).more_totals.is_empty());
-        assert_eq!(Shard::new(MAX_ASPECTS + 3).more_totals.len(), 3);
-        assert!(Shard::new(0).more_totals.is_empty());
-    }
-}
-
-#[cfg(all(test, parsec_loom))]
-mod loom {
-    use super::*;
     use crate::clock::ManualClock;
-    use crate::sync::outcomes;
-    use ::loom::thread;
+    use crossbeam_utils::CachePadded;
+    use std::time::Duration;
 
-    /// Law: the shared shard, where threads count that have no number, loses nothing: not a total,
-    /// not a turn of a slot.
     #[test]
-    fn two_threads_without_a_number() {
-        let counted = outcomes(|| {
-            let counters = Arc::new(Counters::new(ManualClock::new().clock(), 1));
-            let count = |counters: &Counters| {
-                let shard = counters
-                    .shards
-                    .iter()
-                    .last()
-                    .expect("there is a shared shard");
-                shard.count_shared(Some(counters.clock.second()), 1);
-            };
-            let other = thread::spawn({
-                let counters = Arc::clone(&counters);
-                move || count(&counters)
-            });
-            count(&counters);
-            other.join().unwrap();
-            let shard = counters
-                .shards
-                .iter()
-                .last()
-                .expect("there is a shared shard");
-            let now = counters.clock.read();
-            let window = Window::ending(now.reading, now.second, counters.made);
-            (
-                shard.ring.counted_in(&window).whole,
-                shard.total(1).load(Relaxed),
-            )
-        });
-        assert_eq!(counted, [(2, 2)].into());
+    fn shard_size_matches_the_design_page() {
+        assert_eq!(size_of::<CachePadded<EnvelopeShard>>(), 1152);
+        assert!(EnvelopeShard::new(MAX_ASPECTS).more_totals.is_empty());
+        assert_eq!(EnvelopeShard::new(MAX_ASPECTS + 3).more_totals.len(), 3);
+        assert!(EnvelopeShard::new(0).more_totals.is_empty());
+    }
+
+    #[test]
+    fn observe_many_counts_as_many_single_events() {
+        let clock = ManualClock::new();
+        let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
+        let (data, cursor) = (envelopes.aspect("data"), envelopes.aspect("cursor"));
+        data.observe_many(0);
+        assert_eq!(
+            envelopes
+                .counters
+                .recorder
+                .shards()
+                .filter(|shard| shard.ring.is_used())
+                .count(),
+            0
+        );
+        data.observe();
+        data.observe_many(98);
+        cursor.observe_many(1);
+        clock.advance(Duration::from_secs(1));
+        cursor.observe_many(20);
+        let stats = envelopes.snapshot();
+        assert_eq!(
+            (stats.by_aspect["data"], stats.by_aspect["cursor"]),
+            (99, 21)
+        );
+        assert_eq!(stats.rate_per_second.to_bits(), 120f64.to_bits());
+    }
+
+    #[test]
+    fn observe_many_saturates_the_window_of_its_second_only() {
+        let clock = ManualClock::new();
+        let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
+        let data = envelopes.aspect("data");
+        (0..1000).for_each(|_| data.observe_many(u32::MAX));
+        data.observe();
+        clock.advance(Duration::from_secs(1));
+        data.observe();
+        let stats = envelopes.snapshot();
+        assert_eq!(stats.by_aspect["data"], 1000 * u64::from(u32::MAX) + 2);
+        assert!(stats.rate_per_second > 17e9 && stats.rate_per_second < 18e9);
+        clock.advance(Duration::from_secs(64));
+        data.observe();
+        assert_eq!(
+            envelopes.snapshot().rate_per_second.to_bits(),
+            (1f64 / 60.0).to_bits()
+        );
     }
 }

@@ -1,7 +1,6 @@
-//! The atomics that the wait-free floor is built on, in one place so that a model checker can stand
-//! in for them: under `cfg(parsec_loom)` they are loom's.
+//! The atomics of the wait-free core: the real ones, or loom's under `cfg(parsec_loom)`.
 //!
-//! Only [`raw`](crate::raw), the counters over it and the clock use this module.
+//! Only [`raw`](crate::raw), the counters and the clock use this module.
 
 #[cfg(not(parsec_loom))]
 pub(crate) use atomic::Atomic;
@@ -13,12 +12,12 @@ pub(crate) use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 #[cfg(not(parsec_loom))]
 pub(crate) use std::sync::{Mutex, OnceLock};
 
-/// Every outcome that a model has under some schedule.
+/// Runs a model under every schedule and returns the set of its outcomes.
 ///
-/// loom looks for schedules where two threads touch a word and one of them writes it, and it
-/// remembers one last touch: an owner's own load, just before its store, hides a reader's load
-/// before that. So in the models the owner is the first thread, which runs ahead, and the reader
-/// one that is spawned. That it is explored is shown by the outcomes: each that may be is there.
+/// loom explores schedules in which two threads access a word and one of them writes it, but it
+/// remembers only the last access: an owner's load just before its store hides a reader's earlier
+/// load. In the models the owner is therefore the first thread, which runs ahead, and the reader is
+/// spawned. A model asserts every possible outcome, so one that explores too little fails.
 #[cfg(all(test, parsec_loom))]
 pub(crate) fn outcomes<T, F>(model: F) -> std::collections::BTreeSet<T>
 where
@@ -50,7 +49,7 @@ mod modelled {
     use loom::sync::Mutex;
     use loom::sync::atomic::{AtomicBool, AtomicU64};
 
-    /// `atomic::Atomic`, as far as this crate uses it, for words of 64 bits.
+    /// The part of `atomic::Atomic` that this crate uses, for words of 64 bits.
     pub(crate) struct Atomic<T> {
         word: AtomicU64,
         of: PhantomData<T>,
@@ -108,8 +107,8 @@ mod modelled {
         }
     }
 
-    /// `std::sync::OnceLock`, which loom lacks: its values hold words of a model, and whoever sees
-    /// one must be seen to come after who made it.
+    /// `std::sync::OnceLock`, which loom lacks. Its values contain a model's atomics, so loom must
+    /// know that their creation happens before their use.
     pub(crate) struct OnceLock<T> {
         is_set: AtomicBool,
         setting: Mutex<()>,
@@ -141,7 +140,9 @@ mod modelled {
                     self.is_set.store(true, Ordering::Release);
                 }
             }
-            self.value.get().expect("set by whoever held the lock")
+            self.value
+                .get()
+                .expect("set above or by an earlier holder of the lock")
         }
     }
 }

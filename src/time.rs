@@ -1,9 +1,9 @@
-//! Ticks, laps and windows: the arithmetic of time, with no clock in it.
+//! Ticks, laps and windows: arithmetic only, no clock.
 //!
-//! A [`Tick`] numbers the seconds (or the minutes) of a clock. A ring keeps one slot for each of
-//! the last 64 of them, so a tick is two things: which slot it falls into (its index, the tick
-//! modulo 64) and how often the ring has gone round before it (its lap). A tick is kept as the very
-//! word that its slot holds when nothing has been counted in it:
+//! A [`Tick`] is the number of a second or a minute since a clock's zero. A ring has one slot for
+//! each of the last 64 ticks. A tick therefore splits into an index (the tick modulo 64: which
+//! slot) and a lap (the tick divided by 64: how often the ring has wrapped). It is stored as the
+//! word that its slot holds while the slot's count is zero:
 //!
 //! ```text
 //!  63                              COUNT_BITS              6 5     0
@@ -12,48 +12,46 @@
 //! └───────────────────────────────┴────────────────────────┴───────┘
 //! ```
 //!
-//! so that counting needs neither a division nor a branch: see
-//! [`Slot::counted`](crate::raw::slot::Slot::counted).
+//! An increment then needs no division and no branch: see
+//! [`Slot::incremented`](crate::raw::slot::Slot::incremented).
 //!
-//! Readings are whole nanoseconds since a clock's zero ([`Nanos`]). A clock begins at [`START`],
-//! not at 0: an event from before the clock began, as late as a window allows, then still has a
-//! tick of its own.
+//! A reading ([`Nanos`]) is whole nanoseconds since a clock's zero. A clock starts at [`START`]
+//! instead of 0, so that an event from up to one window before the start still has a tick.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// Slots in a ring: a power of two above [`WINDOW`], so that the index is a mask and a reader may
-/// lag three ticks.
+/// Slots in a ring: a power of two, so that the index is a mask, and above [`WINDOW`], so that a
+/// reader may lag three ticks behind a writer.
 ///
-/// A model has the smallest ring that shows all of it: a reader may lag one tick.
+/// Models use the smallest ring with the same properties, where a reader may lag one tick.
 pub(crate) const SLOTS: usize = if cfg!(parsec_loom) { 4 } else { 64 };
 
-/// The ticks that a window covers: sixty seconds, or sixty minutes.
+/// Ticks in a window: 60 seconds or 60 minutes.
 pub(crate) const WINDOW: u64 = if cfg!(parsec_loom) { 2 } else { 60 };
 
-/// A reading of a clock: nanoseconds since its zero, good for 584 years.
+/// A clock's reading: nanoseconds since its zero. Lasts 584 years.
 pub(crate) type Nanos = u64;
 
-/// What a clock reads when it starts: one lap of minutes, the longest ring there is.
+/// The reading of a clock when it starts: one lap of minutes, the longest lap.
 pub(crate) const START: Nanos = SLOTS as u64 * Minute::NANOS;
 
-/// What a ring's slots stand for.
+/// The length of a tick.
 pub(crate) trait Unit: Copy + 'static {
-    /// The length of a tick.
     const NANOS: u64;
-    /// How many low bits of a slot's word hold its count; the rest hold its lap.
+    /// Low bits of a slot's word that hold its count. The rest hold its lap.
     const COUNT_BITS: u32;
 }
 
-/// Slots of a second: 35 bits hold what a thread could count in one at 34 a nanosecond; 29 bits of
-/// laps last 1,089 years.
+/// Ticks of one second. 35 count bits hold 34 increments per nanosecond, which no thread reaches;
+/// 29 lap bits last 1,089 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Second;
 
-/// Slots of a minute: 40 bits hold what a thread could count in one at 18 a nanosecond; 24 bits of
-/// laps last 2,042 years.
+/// Ticks of one minute. 40 count bits hold 18 increments per nanosecond; 24 lap bits last 2,042
+/// years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Minute;
 
@@ -67,14 +65,14 @@ impl Unit for Minute {
     const COUNT_BITS: u32 = 40;
 }
 
-/// The number of a second or minute, as the word that begins its slot.
+/// A second or a minute, as the word of its empty slot.
 pub(crate) struct Tick<U> {
     word: u64,
     unit: PhantomData<U>,
 }
 
 impl<U: Unit> Tick<U> {
-    /// The tick in which a reading falls.
+    /// The tick that contains `reading`.
     pub(crate) fn at(reading: Nanos) -> Self {
         Self::numbered(reading / U::NANOS)
     }
@@ -84,7 +82,6 @@ impl<U: Unit> Tick<U> {
         Self::from_word(((number / slots) << U::COUNT_BITS) | (number % slots))
     }
 
-    /// The tick that a clock published as `word`.
     #[inline]
     pub(crate) fn from_word(word: u64) -> Self {
         Self {
@@ -93,32 +90,30 @@ impl<U: Unit> Tick<U> {
         }
     }
 
-    /// The word that the tick's slot holds before anything is counted in it. Later ticks have
-    /// greater words.
+    /// The word of the tick's empty slot. Later ticks have greater words.
     #[inline]
     pub(crate) fn word(self) -> u64 {
         self.word
     }
 
-    /// Which of the ring's slots is the tick's.
+    /// The index of the tick's slot in a ring.
     #[inline]
     pub(crate) fn index(self) -> usize {
-        // The mask leaves six bits, so nothing is cut off on any platform.
+        // The modulo keeps six bits, so a 32-bit target truncates nothing.
         #[expect(clippy::cast_possible_truncation)]
         let index = self.word as usize % SLOTS;
         index
     }
 
-    /// What was counted in this tick, by what its slot holds: nothing, where the slot belongs to
-    /// another lap.
-    pub(crate) fn counted_in(self, word: u64) -> u64 {
+    /// The events of this tick in a slot's word: 0 if the slot belongs to another lap.
+    pub(crate) fn count_in(self, word: u64) -> u64 {
         match word.checked_sub(self.word) {
             Some(count) if count >> U::COUNT_BITS == 0 => count,
             _ => 0,
         }
     }
 
-    /// The next tick, of one that is not the last in its lap.
+    /// The next tick. This one must not be the last of its lap.
     #[inline]
     pub(crate) fn next_in_lap(self) -> Self {
         Self::from_word(self.word + 1)
@@ -132,7 +127,7 @@ impl<U: Unit> Tick<U> {
         Self::numbered(self.number().saturating_sub(ticks))
     }
 
-    fn began(self) -> Nanos {
+    fn start(self) -> Nanos {
         self.number().saturating_mul(U::NANOS)
     }
 }
@@ -172,145 +167,133 @@ impl<U: Unit> fmt::Debug for Tick<U> {
     }
 }
 
-/// A moment, as every reader of a clock sees it: the reading, and the ticks that the counting
-/// threads use just then.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    pub(crate) reading: Nanos,
-    pub(crate) second: Tick<Second>,
-    pub(crate) minute: Tick<Minute>,
-}
-
-/// Where an event of a given age belongs in a ring whose newest tick is `newest`; `None` if it is
-/// older than the window.
-pub(crate) fn place<U: Unit>(reading: Nanos, newest: Tick<U>, age: Duration) -> Option<Tick<U>> {
+/// The tick of an event that happened `age` before `reading`; `None` if it is older than the
+/// window.
+pub(crate) fn tick_for_age<U: Unit>(
+    reading: Nanos,
+    newest: Tick<U>,
+    age: Duration,
+) -> Option<Tick<U>> {
     let age = u64::try_from(age.as_nanos())
         .ok()
         .filter(|&age| age <= WINDOW * U::NANOS)?;
-    // The ticker may be a little late, and no slot may run ahead of it: the owner would then go
-    // back.
+    // The published tick may lag behind the reading. A slot ahead of it would make the shard's
+    // owner write an older lap over a newer one.
     Some(Tick::at(reading.saturating_sub(age)).min(newest))
 }
 
-/// What a ring holds of a window: the slots that lie in it whole, and the one that straddles its
-/// far edge.
+/// The events of a window: in the slots that lie inside it, and in the slot that its far edge cuts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) whole: u64,
-    pub(crate) straddling: u64,
+pub(crate) struct WindowCount {
+    pub(crate) full: u64,
+    pub(crate) partial: u64,
 }
 
-impl Counted {
-    /// Adds what another ring holds of the same window.
+impl WindowCount {
+    /// Adds another ring's events of the same window.
     pub(crate) fn add(&mut self, other: Self) {
-        self.whole = self.whole.saturating_add(other.whole);
-        self.straddling = self.straddling.saturating_add(other.straddling);
+        self.full = self.full.saturating_add(other.full);
+        self.partial = self.partial.saturating_add(other.partial);
     }
 }
 
-/// Ticks that follow each other in one lap, and whose slots so stand side by side.
+/// Consecutive ticks of one lap, whose slots are therefore adjacent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<U: Unit> {
     pub(crate) first: Tick<U>,
     pub(crate) ticks: usize,
 }
 
-/// The sixty ticks that end with the newest, as the runs in which their slots stand in the ring.
+/// The 60 ticks up to and including `newest`, split where the ring wraps.
 fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
     let ticks = usize::try_from(WINDOW).unwrap_or(SLOTS);
     let first = newest.earlier(WINDOW - 1);
-    let before_the_end = (SLOTS - first.index()).min(ticks);
-    let rest = ticks - before_the_end;
-    // The ring's end is the lap's: the second run, if there is one, ends with the newest tick.
-    let second = if rest == 0 {
+    let before_wrap = (SLOTS - first.index()).min(ticks);
+    let after_wrap = ticks - before_wrap;
+    let second = if after_wrap == 0 {
         newest
     } else {
-        newest.earlier(rest as u64 - 1)
+        newest.earlier(after_wrap as u64 - 1)
     };
     let run = |first, ticks| Run { first, ticks };
-    [run(first, before_the_end), run(second, rest)]
+    [run(first, before_wrap), run(second, after_wrap)]
 }
 
-/// The last sixty ticks before a moment, to the nanosecond.
+/// The last 60 ticks before a reading, exact to the nanosecond.
 ///
 /// ```text
 ///           far edge                                        now
 ///              │◄──────────────── 60 ticks ────────────────►│
 ///  ┌───────────┼──────┬────────────┬─── ─ ─ ───┬────────────┼ ─ ─ ┐
-///  │ straddling│inside│   whole    │           │   whole    │newest
+///  │  partial  │inside│    full    │           │    full    │newest
 ///  └───────────┴──────┴────────────┴─── ─ ─ ───┴────────────┴ ─ ─ ┘
 /// ```
 ///
-/// The straddling slot counts for the part of it that is inside, as if its events were spread
-/// evenly over the time in which it was being counted: its whole length, or what was left of it
-/// when the counter was made.
+/// The partial slot is weighted by the fraction of it inside the window, as if its events were
+/// spread evenly over the time in which it was recorded: the whole tick, or the rest of it after
+/// the counter was created.
 #[derive(Debug)]
 pub(crate) struct Window<U: Unit> {
-    straddling: Tick<U>,
-    whole: [Run<U>; 2],
-    /// Of the straddling slot, the nanoseconds that the window covers, and those that were counted
-    /// in it.
+    partial: Tick<U>,
+    full: [Run<U>; 2],
+    /// Nanoseconds of the partial slot that lie inside the window.
     inside: u64,
-    live: u64,
-    /// How long there has been something to count: the window's length, or the counter's age, but a
-    /// second at least.
+    /// Nanoseconds of the partial slot in which events were recorded.
+    recorded: u64,
+    /// The divisor of the rate: the window's length or the counter's age, at least one second.
     span: u64,
 }
 
 impl<U: Unit> Window<U> {
-    /// The window of a counter made at `made`, seen at `reading`, while the threads that count use
-    /// the tick `newest`.
-    pub(crate) fn ending(reading: Nanos, newest: Tick<U>, made: Nanos) -> Self {
-        let age = reading.saturating_sub(made);
-        let into_newest = reading.saturating_sub(newest.began()).min(U::NANOS);
-        let straddling = newest.earlier(WINDOW);
-        let straddling_ends = straddling.began() + U::NANOS;
-        let live = match straddling_ends.checked_sub(made) {
-            Some(live) if live > 0 => live.min(U::NANOS),
-            // Made later than that: what is in the slot came late, and is taken to be spread over
-            // all of it.
+    /// The window that ends at `reading`, of a counter created at `created_at`, while threads
+    /// record in the tick `newest`.
+    pub(crate) fn ending(reading: Nanos, newest: Tick<U>, created_at: Nanos) -> Self {
+        let age = reading.saturating_sub(created_at);
+        let into_newest = reading.saturating_sub(newest.start()).min(U::NANOS);
+        let partial = newest.earlier(WINDOW);
+        let recorded = match (partial.start() + U::NANOS).checked_sub(created_at) {
+            Some(recorded) if recorded > 0 => recorded.min(U::NANOS),
+            // The counter is younger than this slot: `observe_at` filled it, evenly for all that is
+            // known.
             _ => U::NANOS,
         };
         Self {
-            straddling,
-            whole: runs(newest),
-            inside: (U::NANOS - into_newest).min(live),
-            live,
+            partial,
+            full: runs(newest),
+            inside: (U::NANOS - into_newest).min(recorded),
+            recorded,
             span: age.clamp(Second::NANOS, WINDOW * U::NANOS),
         }
     }
 
-    /// The ticks that lie in the window whole, as the runs in which their slots stand in the ring.
-    pub(crate) fn whole(&self) -> &[Run<U>; 2] {
-        &self.whole
+    /// The ticks that lie inside the window, as runs of adjacent slots.
+    pub(crate) fn full(&self) -> &[Run<U>; 2] {
+        &self.full
     }
 
-    /// The tick that straddles the window's far edge.
-    pub(crate) fn straddling(&self) -> Tick<U> {
-        self.straddling
+    /// The tick that the window's far edge cuts.
+    pub(crate) fn partial(&self) -> Tick<U> {
+        self.partial
     }
 
-    /// How many events the window holds, in units of 1 / `live`. 128 bits hold any sum of 64-bit
-    /// counts.
-    fn scaled(&self, counted: Counted) -> u128 {
-        let (live, inside) = (u128::from(self.live), u128::from(self.inside));
-        u128::from(counted.whole) * live + u128::from(counted.straddling) * inside
+    /// The window's events in units of 1 / `recorded`. 128 bits hold any sum of 64-bit counts.
+    fn scaled(&self, count: WindowCount) -> u128 {
+        let (recorded, inside) = (u128::from(self.recorded), u128::from(self.inside));
+        u128::from(count.full) * recorded + u128::from(count.partial) * inside
     }
 
-    /// How many events the window holds, rounded to the nearest whole number.
-    pub(crate) fn count(&self, counted: Counted) -> u64 {
-        let live = u128::from(self.live);
-        u64::try_from((self.scaled(counted) + live / 2) / live).unwrap_or(u64::MAX)
+    /// The window's events, rounded to the nearest whole number.
+    pub(crate) fn count(&self, count: WindowCount) -> u64 {
+        let recorded = u128::from(self.recorded);
+        u64::try_from((self.scaled(count) + recorded / 2) / recorded).unwrap_or(u64::MAX)
     }
 
-    /// Events a second over the window, or over the counter's age where that is shorter.
-    pub(crate) fn rate_per_second(&self, counted: Counted) -> f64 {
-        let events = self
-            .scaled(counted)
-            .saturating_mul(u128::from(Second::NANOS));
-        let time = u128::from(self.live) * u128::from(self.span);
-        // The whole part by integers: the terms do not fit a float's 53 bits, and an even stream of
-        // 100 a second is to read as 100 and not as 100.00000000000001.
+    /// Events per second over the window, or over the counter's age if that is shorter.
+    pub(crate) fn rate_per_second(&self, count: WindowCount) -> f64 {
+        let events = self.scaled(count).saturating_mul(u128::from(Second::NANOS));
+        let time = u128::from(self.recorded) * u128::from(self.span);
+        // The integer part is divided as integers: the terms exceed a float's 53 bits, and an even
+        // stream of 100 per second must read 100.0, not 100.00000000000001.
         (events / time) as f64 + (events % time) as f64 / time as f64
     }
 }
@@ -324,14 +307,13 @@ mod tests {
         Tick::at(START + number * Second::NANOS)
     }
 
-    /// The window that ends so many nanoseconds after the clock's start, of a counter made at
-    /// `made`.
-    fn window(after: Nanos, made: Nanos) -> Window<Second> {
-        Window::ending(START + after, Tick::at(START + after), START + made)
+    /// The window that ends `after` the clock's start, of a counter created `created_at` after it.
+    fn window(after: Nanos, created_at: Nanos) -> Window<Second> {
+        Window::ending(START + after, Tick::at(START + after), START + created_at)
     }
 
     #[test]
-    fn ticks_are_numbered_in_order_and_go_round() {
+    fn ticks_are_ordered_across_laps() {
         assert!(second(63) < second(64));
         assert_eq!(second(64).index(), second(0).index());
         assert_eq!(second(7).earlier(3), second(4));
@@ -342,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_tick_of_the_clock_is_still_in_order() {
+    fn last_tick_of_the_clock_is_ordered() {
         let last = Tick::<Second>::at(Nanos::MAX);
         assert!(last > last.earlier(1));
         assert_eq!(last.number(), Nanos::MAX / Second::NANOS);
@@ -353,61 +335,63 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_read_back_for_its_own_lap_only() {
+    fn count_is_zero_in_other_laps() {
         let tick = second(5);
-        assert_eq!(tick.counted_in(tick.word() + 3), 3);
+        assert_eq!(tick.count_in(tick.word() + 3), 3);
         for other in [second(5 + 64), second(5).earlier(64)] {
-            assert_eq!(other.counted_in(tick.word() + 3), 0);
+            assert_eq!(other.count_in(tick.word() + 3), 0);
         }
     }
 
     #[test]
-    fn a_window_is_its_whole_seconds_and_a_part_of_one() {
-        let counted = Counted {
-            whole: 6_000,
-            straddling: 100,
+    fn partial_slot_is_weighted_by_the_fraction_inside() {
+        let count = WindowCount {
+            full: 6_000,
+            partial: 100,
         };
-        // A quarter into the newest second, three quarters of the straddling one are inside.
+        // A quarter into the newest second, three quarters of the partial one are inside.
         let window = window(100 * Second::NANOS + Second::NANOS / 4, 0);
-        assert_eq!(window.count(counted), 6_075);
-        assert_eq!(
-            window.rate_per_second(counted).to_bits(),
-            101.25f64.to_bits()
-        );
+        assert_eq!(window.count(count), 6_075);
+        assert_eq!(window.rate_per_second(count).to_bits(), 101.25f64.to_bits());
         let ticks = |run: &Run<Second>| {
             iter::successors(Some(run.first), |tick| Some(tick.next_in_lap())).take(run.ticks)
         };
-        let whole: Vec<_> = window.whole().iter().flat_map(ticks).collect();
-        assert_eq!(whole, (41..=100).map(second).collect::<Vec<_>>());
-        assert_eq!(window.straddling(), second(40));
+        let full: Vec<_> = window.full().iter().flat_map(ticks).collect();
+        assert_eq!(full, (41..=100).map(second).collect::<Vec<_>>());
+        assert_eq!(window.partial(), second(40));
     }
 
     #[test]
-    fn the_straddling_second_in_which_the_counter_was_made_is_shorter() {
-        // Made half-way through second 0; what was counted is spread over the half that was left.
+    fn partial_slot_of_the_creation_second_is_weighted_by_its_recorded_part() {
+        // Created half-way through second 0. At 60.75 s, half of the recorded half is inside.
         let window = window(
             60 * Second::NANOS + 3 * Second::NANOS / 4,
             Second::NANOS / 2,
         );
         assert_eq!(
-            window.count(Counted {
-                whole: 0,
-                straddling: 100
+            window.count(WindowCount {
+                full: 0,
+                partial: 100
             }),
             50
         );
     }
 
     #[test]
-    fn an_event_is_placed_by_its_age() {
+    fn event_is_placed_by_its_age() {
         let now = START + 100 * Second::NANOS + 1;
-        let placed = |age| place::<Second>(now, Tick::at(now), age);
-        assert_eq!(placed(Duration::ZERO), Some(second(100)));
-        assert_eq!(placed(Duration::from_nanos(2)), Some(second(99)));
-        assert_eq!(placed(Duration::from_secs(60)), Some(second(40)));
-        assert_eq!(placed(Duration::from_nanos(60 * Second::NANOS + 1)), None);
-        assert_eq!(placed(Duration::MAX), None);
-        // The ticker is late: the owner has not seen the newest second yet.
-        assert_eq!(place(now, second(99), Duration::ZERO), Some(second(99)));
+        let tick = |age| tick_for_age::<Second>(now, Tick::at(now), age);
+        assert_eq!(tick(Duration::ZERO), Some(second(100)));
+        assert_eq!(tick(Duration::from_nanos(2)), Some(second(99)));
+        assert_eq!(tick(Duration::from_secs(60)), Some(second(40)));
+        assert_eq!(tick(Duration::from_nanos(60 * Second::NANOS + 1)), None);
+        assert_eq!(tick(Duration::MAX), None);
+    }
+
+    #[test]
+    fn event_is_not_placed_ahead_of_a_late_ticker() {
+        let now = START + 100 * Second::NANOS + 1;
+        let tick = tick_for_age(now, second(99), Duration::ZERO);
+        assert_eq!(tick, Some(second(99)));
     }
 }

@@ -1,27 +1,27 @@
-//! Tokens, come and gone: two windows of an hour and exact totals.
+//! Counters of tokens: issued and revoked within the last hour, and active now.
 //!
 //! # Orderings
 //!
-//! A token must never be seen gone that has not been seen come. Whoever revokes a token knows that
-//! it was issued, so the issue happens before the revocation. A retirement is stored with
-//! `Release`, and a reader loads all retirements first, with `Acquire`: what it then loads of
-//! issues includes those of every token that it has seen retired.
+//! A snapshot that includes a retirement (a revocation or an expiry) also includes the issuance it
+//! belongs to. A token is issued before it is retired, so the issuance happens before the
+//! retirement. A retirement is stored with `Release`; a snapshot first loads all retirements, with
+//! `Acquire`, and then the issuances.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::clock::CoarseClock;
+use crate::raw::recorder::{Recorder, Shard, Total, WindowedCounter};
 use crate::raw::ring::Ring;
-use crate::raw::shards::{Place, Shards};
 use crate::snapshot::TokenStats;
 use crate::source::{Schedule, Source};
-use crate::sync::{Acquire, Atomic, Ordering, Relaxed, Release};
-use crate::time::{Counted, Minute, Nanos, Tick, Window, place};
+use crate::sync::{Acquire, Ordering, Relaxed, Release};
+use crate::time::{Minute, WindowCount};
 
-/// Counts tokens as they are issued, revoked and expire.
+/// Counts issued, revoked and expired tokens.
 ///
-/// Clones share the counters. Counting takes no lock and retries nothing.
+/// Clones share the counters. Recording takes no lock and retries nothing.
 ///
 /// ```
 /// use parsec_telemetry::TokenCounters;
@@ -36,65 +36,64 @@ use crate::time::{Counted, Minute, Nanos, Tick, Window, place};
 ///
 /// # Progress
 ///
-/// Counting is wait-free, with the exceptions of
-/// [`EnvelopeCounters`](crate::EnvelopeCounters#progress) that concern threads.
+/// Recording is wait-free, with the exceptions of
+/// [`EnvelopeCounters`](crate::EnvelopeCounters#progress) for a thread's first events.
 #[derive(Clone)]
 pub struct TokenCounters {
-    counters: Arc<Counters>,
+    recorder: Arc<Recorder<TokenShard>>,
 }
 
 impl TokenCounters {
-    /// Counters on the [shared clock](CoarseClock::shared).
+    /// Creates counters on the [shared clock](CoarseClock::shared).
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Counters with a clock of their own.
+    /// Returns a builder, for another clock.
     pub fn builder() -> TokenCountersBuilder {
         TokenCountersBuilder { clock: None }
     }
 
-    /// Counts a token issued now.
+    /// Records a token issued now.
     #[inline]
     pub fn issued(&self) {
-        self.counters.count(Event::Issued);
+        self.recorder.record(Event::Issued);
     }
 
-    /// Counts a token issued at some other time.
+    /// Records a token issued at `at`.
     ///
-    /// It is placed in the window by its age. One issued more than 60 minutes ago is active but not
-    /// of the last hour; one from the future counts as issued now.
+    /// The token is placed in the window by its age. If it was issued more than 60 minutes ago, it
+    /// is active but not part of the last hour; if `at` is in the future, it counts as issued now.
     pub fn issued_at(&self, at: SystemTime) {
-        self.counters.count_at(at, Event::Issued);
+        self.recorder.record_at(at, Event::Issued);
     }
 
-    /// Counts a token revoked now: one less is active.
+    /// Records a token revoked now. It is no longer active.
     #[inline]
     pub fn revoked(&self) {
-        self.counters.count(Event::Revoked);
+        self.recorder.record(Event::Revoked);
     }
 
-    /// Counts a token revoked at some other time, placed as [`issued_at`](Self::issued_at) places
-    /// it.
+    /// Records a token revoked at `at`, placed as by [`issued_at`](Self::issued_at).
     pub fn revoked_at(&self, at: SystemTime) {
-        self.counters.count_at(at, Event::Revoked);
+        self.recorder.record_at(at, Event::Revoked);
     }
 
-    /// Counts a token that has run out: one less is active, and none was revoked.
+    /// Records a token that expired. It is no longer active, and does not count as revoked.
     #[inline]
     pub fn expired(&self) {
-        self.counters.expired();
+        self.recorder.record(Event::Expired);
     }
 
-    /// The numbers of this moment.
+    /// Returns the current numbers.
     ///
-    /// Every event counted before the call is in them and none is in them twice. A token is never
-    /// seen gone that is not seen come, so `active_count` is below zero only if more was retired
-    /// than issued.
+    /// Every event recorded before the call is included, and none twice. A snapshot that includes a
+    /// revocation or expiry also includes the issuance it belongs to, so `active_count` is negative
+    /// only if more tokens were retired than issued.
     #[must_use]
     pub fn snapshot(&self) -> TokenStats {
-        self.counters.snapshot()
+        self.recorder.snapshot()
     }
 }
 
@@ -117,13 +116,13 @@ impl Source for TokenCounters {
         Some(self.snapshot())
     }
 
-    /// The counters never block.
+    /// Reading the counters never blocks.
     fn schedule(&self) -> Schedule {
         Schedule::Inline
     }
 }
 
-/// Sets up [`TokenCounters`].
+/// Configures [`TokenCounters`].
 ///
 /// ```
 /// use parsec_telemetry::{ManualClock, TokenCounters};
@@ -138,111 +137,37 @@ pub struct TokenCountersBuilder {
 }
 
 impl TokenCountersBuilder {
-    /// The clock to count by, instead of the [shared](CoarseClock::shared) one.
+    /// Sets the clock. Defaults to [`CoarseClock::shared`].
     pub fn clock(mut self, clock: CoarseClock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The counters.
+    /// Creates the counters.
     #[must_use]
     pub fn build(self) -> TokenCounters {
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        let made = clock.read().reading;
         TokenCounters {
-            counters: Arc::new(Counters {
-                shards: Shards::new(Shard::new),
-                clock,
-                made,
-            }),
+            recorder: Arc::new(Recorder::new(clock, TokenShard::new)),
         }
     }
 }
 
-/// What happens to a token and has a window.
+/// A change of a token's state.
 #[derive(Clone, Copy)]
 enum Event {
     Issued,
     Revoked,
+    Expired,
 }
 
-/// What the clones of a [`TokenCounters`] share.
-struct Counters {
-    shards: Shards<Shard>,
-    clock: CoarseClock,
-    made: Nanos,
-}
-
-impl Counters {
-    #[inline]
-    fn count(&self, event: Event) {
-        match self.shards.in_slab() {
-            Some(shard) => shard.tally(event).count(self.clock.minute()),
-            None => self.count_later(event),
-        }
-    }
-
-    /// The same for a thread that has no shard in the slab.
-    #[inline(never)]
-    fn count_later(&self, event: Event) {
-        let tick = self.clock.minute();
-        match self.shards.later() {
-            Some(shard) => shard.tally(event).count(tick),
-            None => self.count_elsewhere(Some(tick), event),
-        }
-    }
-
-    fn count_at(&self, at: SystemTime, event: Event) {
-        let now = self.clock.read();
-        self.count_elsewhere(place(now.reading, now.minute, self.clock.age_of(at)), event);
-    }
-
-    /// Counts an event of any age, wherever the thread's shard is.
-    #[cold]
-    #[inline(never)]
-    fn count_elsewhere(&self, tick: Option<Tick<Minute>>, event: Event) {
-        match self.shards.find() {
-            Place::Own(shard) => {
-                let tally = shard.tally(event);
-                if let Some(tick) = tick {
-                    tally.last_hour.count(tick);
-                }
-                tally.total.count();
-            }
-            Place::Shared(shard) => {
-                let tally = shard.tally(event);
-                if let Some(tick) = tick {
-                    tally.last_hour.count_shared(tick);
-                }
-                tally.total.count_shared();
-            }
-        }
-    }
-
-    #[inline]
-    fn expired(&self) {
-        match self.shards.in_slab() {
-            Some(shard) => shard.expired.count(),
-            None => self.expired_elsewhere(),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn expired_elsewhere(&self) {
-        match self.shards.find() {
-            Place::Own(shard) => shard.expired.count(),
-            Place::Shared(shard) => shard.expired.count_shared(),
-        }
-    }
-
+impl Recorder<TokenShard> {
     fn snapshot(&self) -> TokenStats {
-        let now = self.clock.read();
-        let window = Window::ending(now.reading, now.minute, self.made);
-        let (mut issued, mut revoked) = (Counted::default(), Counted::default());
+        let window = self.window();
+        let (mut issued, mut revoked) = (WindowCount::default(), WindowCount::default());
         let active_count = self.active(
-            |shard| revoked.add(shard.revoked.last_hour.counted_in(&window)),
-            |shard| issued.add(shard.issued.last_hour.counted_in(&window)),
+            |shard| revoked.add(shard.revoked.ring.window_sum(&window)),
+            |shard| issued.add(shard.issued.ring.window_sum(&window)),
         );
         TokenStats {
             issued_last_hour: window.count(issued),
@@ -251,17 +176,18 @@ impl Counters {
         }
     }
 
-    /// How many were issued and not retired: every retirement is read before any issue. What else
-    /// is to be read of the shards is, on the way past them.
-    fn active(&self, mut first: impl FnMut(&Shard), mut then: impl FnMut(&Shard)) -> i64 {
-        // No sum of them overflows within 500 years.
+    /// The number of tokens issued and not retired. Reads all retirements before any issuance, and
+    /// calls `first` and `then` with each shard in these two passes.
+    fn active(&self, mut first: impl FnMut(&TokenShard), mut then: impl FnMut(&TokenShard)) -> i64 {
+        // No sum overflows within 500 years.
         let (mut issued, mut retired) = (0_u64, 0_u64);
-        self.shards.iter().for_each(|shard| {
-            // Acquire: partner of the Release in `Total::count`.
+        self.shards().for_each(|shard| {
+            // Acquire: partner of the Release in `TOTALS`.
             retired += shard.revoked.total.load(Acquire) + shard.expired.load(Acquire);
             first(shard);
         });
-        self.shards.iter().for_each(|shard| {
+        self.shards().for_each(|shard| {
+            // Relaxed: the loads above order it.
             issued += shard.issued.total.load(Relaxed);
             then(shard);
         });
@@ -270,71 +196,45 @@ impl Counters {
     }
 }
 
-/// What one thread has counted.
-struct Shard {
-    issued: Tally,
-    revoked: Tally,
+/// What one thread has recorded.
+struct TokenShard {
+    issued: WindowedCounter<Minute>,
+    revoked: WindowedCounter<Minute>,
     expired: Total,
 }
 
-impl Shard {
+impl TokenShard {
     fn new() -> Self {
         Self {
-            issued: Tally::new(),
-            revoked: Tally::new(),
+            issued: WindowedCounter::new(),
+            revoked: WindowedCounter::new(),
             expired: Total::new(),
         }
     }
+}
+
+impl Shard for TokenShard {
+    type Unit = Minute;
+    type Event = Event;
+    // Partner of the Acquire in `active`. Issuances do not need it, and on x86-64 it costs nothing.
+    const TOTALS: Ordering = Release;
 
     #[inline]
-    fn tally(&self, event: Event) -> &Tally {
+    fn ring(&self, event: Event) -> Option<&Ring<Minute>> {
         match event {
-            Event::Issued => &self.issued,
-            Event::Revoked => &self.revoked,
-        }
-    }
-}
-
-struct Tally {
-    last_hour: Ring<Minute>,
-    total: Total,
-}
-
-impl Tally {
-    fn new() -> Self {
-        Self {
-            last_hour: Ring::new(),
-            total: Total::new(),
+            Event::Issued => Some(&self.issued.ring),
+            Event::Revoked => Some(&self.revoked.ring),
+            Event::Expired => None,
         }
     }
 
     #[inline]
-    fn count(&self, tick: Tick<Minute>) {
-        self.last_hour.count(tick);
-        self.total.count();
-    }
-}
-
-struct Total(Atomic<u64>);
-
-impl Total {
-    fn new() -> Self {
-        Self(Atomic::new(0))
-    }
-
-    #[inline]
-    fn count(&self) {
-        // Release: partner of the Acquire in `Counters::active`; an issue would not need it, and it
-        // costs nothing on x86. The load is Relaxed: only this thread writes the word.
-        self.0.store(self.0.load(Relaxed).wrapping_add(1), Release);
-    }
-
-    fn count_shared(&self) {
-        self.0.fetch_add(1, Release);
-    }
-
-    fn load(&self, ordering: Ordering) -> u64 {
-        self.0.load(ordering)
+    fn total(&self, event: Event) -> &Total {
+        match event {
+            Event::Issued => &self.issued.total,
+            Event::Revoked => &self.revoked.total,
+            Event::Expired => &self.expired,
+        }
     }
 }
 
@@ -344,8 +244,8 @@ mod tests {
     use crossbeam_utils::CachePadded;
 
     #[test]
-    fn a_shard_is_as_large_as_the_design_page_says() {
-        assert_eq!(size_of::<CachePadded<Shard>>(), 1152);
+    fn shard_size_matches_the_design_page() {
+        assert_eq!(size_of::<CachePadded<TokenShard>>(), 1152);
     }
 }
 
@@ -359,12 +259,12 @@ mod loom {
 
     fn reader(tokens: &TokenCounters) -> thread::JoinHandle<i64> {
         let tokens = tokens.clone();
-        thread::spawn(move || tokens.counters.active(|_| {}, |_| {}))
+        thread::spawn(move || tokens.recorder.active(|_| {}, |_| {}))
     }
 
-    /// Law: a token is never seen gone that is not seen come.
+    /// Invariant: a reader that sees a retirement also sees the issuance it belongs to.
     #[test]
-    fn retired_before_issued() {
+    fn retirement_is_not_seen_before_its_issuance() {
         let active = outcomes(|| {
             let tokens = TokenCounters::builder()
                 .clock(ManualClock::new().clock())
@@ -375,33 +275,32 @@ mod loom {
             tokens.issued();
             tokens.revoked();
             let active = reader.join().unwrap();
-            assert_eq!(tokens.counters.active(|_| {}, |_| {}), 0);
+            assert_eq!(tokens.recorder.active(|_| {}, |_| {}), 0);
             active
         });
-        // Two, if both issues are seen and neither retirement: each came after the reader had
-        // passed.
+        // 2 if both retirements were stored after the reader's first pass.
         assert_eq!(active, [0, 1, 2].into());
     }
 
-    /// The same, though one thread issues the token and another, that was told of it, revokes it.
+    /// The same if one thread issues the token and another, after a signal, retires it.
     #[test]
-    fn retired_elsewhere_before_issued() {
+    fn retirement_by_another_thread_is_not_seen_before_its_issuance() {
         let active = outcomes(|| {
             let tokens = TokenCounters::builder()
                 .clock(ManualClock::new().clock())
                 .build();
-            let told = Arc::new(AtomicBool::new(false));
+            let is_issued = Arc::new(AtomicBool::new(false));
             let revoker = thread::spawn({
-                let (tokens, told) = (tokens.clone(), Arc::clone(&told));
+                let (tokens, is_issued) = (tokens.clone(), Arc::clone(&is_issued));
                 move || {
-                    if told.load(Acquire) {
+                    if is_issued.load(Acquire) {
                         tokens.expired();
                     }
                 }
             });
             let reader = reader(&tokens);
             tokens.issued();
-            told.store(true, Release);
+            is_issued.store(true, Release);
             revoker.join().unwrap();
             reader.join().unwrap()
         });

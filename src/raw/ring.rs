@@ -1,25 +1,25 @@
-//! A slot for each of the last 64 ticks, counted in by one thread and read by any.
+//! One slot for each of the last 64 ticks, written by one thread and read by any.
 //!
-//! A ring remembers the newest tick that was counted in it, and sets it when a slot turns over:
-//! once a tick, not once a count. A reader passes over a ring whose owner has been silent for a
-//! window's length, for one load.
+//! A ring stores its newest tick when a slot rotates: once per tick, not once per event. With one
+//! load, a reader skips a ring whose owner has recorded nothing for a window's length.
 //!
 //! # Orderings
 //!
-//! All of them are `Relaxed`. A slot stands for itself: nothing is published through it, and its
-//! lap and count are one word. A reader that began after an event was counted (in the sense of
-//! happens-before) finds it, and the newest tick that it set, by coherence alone.
+//! All accesses are `Relaxed`. A slot publishes nothing but itself, and its lap and count are one
+//! word. If an event happens before a read begins, coherence alone makes the event's slot and the
+//! newest tick visible to the read.
 
 use std::array;
 use std::marker::PhantomData;
 
 use crate::raw::slot::Slot;
 use crate::sync::{Atomic, Relaxed};
-use crate::time::{Counted, SLOTS, Tick, Unit, Window};
+use crate::time::{SLOTS, Tick, Unit, Window, WindowCount};
 
 pub(crate) struct Ring<U> {
     slots: [Atomic<Slot>; SLOTS],
-    /// The word of the newest tick in which anything was counted: 0 while there is none.
+    /// The word of the newest tick with an event; 0 before the first event, 1 if all events were
+    /// older than the window.
     newest: Atomic<u64>,
     unit: PhantomData<U>,
 }
@@ -33,86 +33,98 @@ impl<U: Unit> Ring<U> {
         }
     }
 
-    /// Counts an event. Only the ring's owner may call this: a load and a store lose what another
-    /// writes between them.
+    /// Records one event. Only the ring's owner may call this.
     #[inline]
-    pub(crate) fn count(&self, tick: Tick<U>) {
+    pub(crate) fn increment(&self, tick: Tick<U>) {
         let slot = &self.slots[tick.index()];
         // Relaxed: only this thread writes the slot, so it reads its own last store.
         let seen = slot.load(Relaxed);
-        if seen.is_before(tick) {
-            return self.turn_over(tick);
+        if seen.is_stale(tick) {
+            return self.rotate(tick);
         }
-        slot.store(seen.counted(tick), Relaxed);
+        slot.store(seen.incremented(tick), Relaxed);
     }
 
-    /// Counts the first event of a tick.
+    /// Records the first event of a tick.
     #[cold]
-    fn turn_over(&self, tick: Tick<U>) {
-        self.slots[tick.index()].store(Slot::default().counted(tick), Relaxed);
-        // A late event turns over a slot of an earlier tick than the newest.
-        let newest = self.newest.load(Relaxed).max(tick.word());
+    fn rotate(&self, tick: Tick<U>) {
+        // Relaxed: only this thread writes the slot.
+        self.slots[tick.index()].store(Slot::default().incremented(tick), Relaxed);
+        self.raise_newest(tick.word());
+    }
+
+    /// Records `n` events; without a tick they are older than the window. Only the ring's owner may
+    /// call this.
+    pub(crate) fn add(&self, tick: Option<Tick<U>>, n: u32) {
+        if let Some(tick) = tick {
+            let slot = &self.slots[tick.index()];
+            // Relaxed: only this thread writes the slot.
+            slot.store(slot.load(Relaxed).added(tick, n), Relaxed);
+        }
+        self.raise_newest(newest_after(tick));
+    }
+
+    fn raise_newest(&self, word: u64) {
+        // Relaxed: only this thread writes it. The maximum, since a late event may rotate the slot
+        // of an earlier tick.
+        let newest = self.newest.load(Relaxed).max(word);
         self.newest.store(newest, Relaxed);
     }
 
-    /// Counts an event in a ring that several threads write.
+    /// Records `n` events in a ring that several threads write.
     ///
-    /// A writer may have been held up since it read its tick. What it brings is then older than the
-    /// window, and the slot is left to the lap that has it.
-    pub(crate) fn count_shared(&self, tick: Tick<U>) {
-        let slot = &self.slots[tick.index()];
-        // Relaxed: the exchange is atomic on the one word that matters. Refused only by a slot that
-        // has moved on.
-        let moved_on = slot
-            .fetch_update(Relaxed, Relaxed, |slot| {
-                (!slot.is_past(tick)).then(|| slot.counted(tick))
-            })
-            .is_err();
-        debug_assert!(!moved_on || self.slots[tick.index()].load(Relaxed).is_past(tick));
-        self.newest.fetch_max(tick.word(), Relaxed);
+    /// If the writer was suspended for a lap after it read the tick, its events are older than the
+    /// window, and the newer slot stays as it is.
+    pub(crate) fn add_shared(&self, tick: Option<Tick<U>>, n: u32) {
+        if let Some(tick) = tick {
+            let add = |slot: Slot| (!slot.is_newer(tick)).then(|| slot.added(tick, n));
+            // Relaxed: the slot is one word, and the exchange is atomic. It fails only on a newer
+            // slot.
+            let _ = self.slots[tick.index()].fetch_update(Relaxed, Relaxed, add);
+        }
+        // Relaxed: atomic on one word, as above.
+        self.newest.fetch_max(newest_after(tick), Relaxed);
     }
 
-    /// Whether anything was ever counted here.
+    /// Whether any event was recorded, however old.
     pub(crate) fn is_used(&self) -> bool {
+        // Relaxed: see the module's orderings.
         self.newest.load(Relaxed) != 0
     }
 
-    /// Marks the ring as used by an event that is too old for it. Only its owner may call this.
-    pub(crate) fn mark_used(&self) {
-        self.newest.store(self.newest.load(Relaxed).max(1), Relaxed);
-    }
-
-    /// Marks as used a ring that several threads write.
-    pub(crate) fn mark_used_shared(&self) {
-        self.newest.fetch_max(1, Relaxed);
-    }
-
-    /// What the ring holds of a window. A slot of another lap holds nothing of it.
+    /// The ring's events in `window`. Slots of other laps have none.
     #[inline]
-    pub(crate) fn counted_in(&self, window: &Window<U>) -> Counted {
-        if self.newest.load(Relaxed) < window.straddling().word() {
-            return Counted::default();
+    pub(crate) fn window_sum(&self, window: &Window<U>) -> WindowCount {
+        // Relaxed: see the module's orderings.
+        if self.newest.load(Relaxed) < window.partial().word() {
+            return WindowCount::default();
         }
-        self.sum_of(window)
+        self.sum_slots(window)
     }
 
     #[inline(never)]
-    fn sum_of(&self, window: &Window<U>) -> Counted {
-        let count = |slot: &Atomic<Slot>, tick| slot.load(Relaxed).count_in(tick);
-        let mut whole = 0;
-        for run in window.whole() {
+    fn sum_slots(&self, window: &Window<U>) -> WindowCount {
+        // Relaxed: see the module's orderings.
+        let count = |slot: &Atomic<Slot>, tick| slot.load(Relaxed).count(tick);
+        let mut full = 0;
+        for run in window.full() {
             let mut tick = run.first;
             for slot in &self.slots[run.first.index()..][..run.ticks] {
-                whole += count(slot, tick);
+                full += count(slot, tick);
                 tick = tick.next_in_lap();
             }
         }
-        let straddling = window.straddling();
-        Counted {
-            whole,
-            straddling: count(&self.slots[straddling.index()], straddling),
+        let partial = window.partial();
+        WindowCount {
+            full,
+            partial: count(&self.slots[partial.index()], partial),
         }
     }
+}
+
+/// What `newest` must be at least after an event in `tick`.
+fn newest_after<U: Unit>(tick: Option<Tick<U>>) -> u64 {
+    tick.map_or(1, Tick::word)
 }
 
 #[cfg(all(test, parsec_loom))]
@@ -130,10 +142,10 @@ mod loom {
         Tick::at(reading)
     }
 
-    /// What the window that ends with a second holds: its whole seconds, and the straddling one.
-    fn seen(ring: &Ring<Second>, reading: u64) -> (u64, u64) {
-        let counted = ring.counted_in(&Window::ending(reading, tick(reading), 0));
-        (counted.whole, counted.straddling)
+    /// The full and partial counts of the window that ends at `reading`.
+    fn count(ring: &Ring<Second>, reading: u64) -> (u64, u64) {
+        let count = ring.window_sum(&Window::ending(reading, tick(reading), 0));
+        (count.full, count.partial)
     }
 
     fn spawn<T: 'static>(
@@ -144,79 +156,80 @@ mod loom {
         thread::spawn(move || act(&ring))
     }
 
-    /// Law: a reader sees what was counted before it began, and no more than was counted at all.
+    /// Invariant: a reader sees every event that happened before its read, and none that did not
+    /// happen.
     #[test]
-    fn a_reader_while_the_owner_counts() {
-        let seen_by_the_reader = outcomes(|| {
+    fn reader_sees_earlier_events_while_the_owner_records() {
+        let seen = outcomes(|| {
             let ring = Arc::new(Ring::new());
-            ring.count(tick(START));
-            let reader = spawn(&ring, |ring| seen(ring, START).0);
-            (0..2).for_each(|_| ring.count(tick(START)));
+            ring.increment(tick(START));
+            let reader = spawn(&ring, |ring| count(ring, START).0);
+            (0..2).for_each(|_| ring.increment(tick(START)));
             let outcome = reader.join().unwrap();
-            assert_eq!(seen(&ring, START).0, 3);
+            assert_eq!(count(&ring, START).0, 3);
             outcome
         });
-        assert_eq!(seen_by_the_reader, [1, 2, 3].into());
+        assert_eq!(seen, [1, 2, 3].into());
     }
 
-    /// Law: while a slot turns over, a reader of either lap sees counts of that lap only.
+    /// Invariant: while a slot rotates, a reader of either lap sees events of that lap only.
     #[test]
-    fn a_reader_while_a_slot_turns_over() {
+    fn reader_sees_one_lap_while_a_slot_rotates() {
         let new_and_old = outcomes(|| {
             let ring = Arc::new(Ring::new());
-            (0..5).for_each(|_| ring.count(tick(START)));
+            (0..5).for_each(|_| ring.increment(tick(START)));
             let reader = spawn(&ring, |ring| {
-                (seen(ring, START + LAP).0, seen(ring, START).0)
+                (count(ring, START + LAP).0, count(ring, START).0)
             });
-            (0..2).for_each(|_| ring.count(tick(START + LAP)));
+            (0..2).for_each(|_| ring.increment(tick(START + LAP)));
             let outcome = reader.join().unwrap();
-            assert_eq!((seen(&ring, START + LAP).0, seen(&ring, START).0), (2, 0));
+            assert_eq!((count(&ring, START + LAP).0, count(&ring, START).0), (2, 0));
             outcome
         });
-        // It may turn over between the two readings, but never back, and never half.
+        // The slot may rotate between the two reads, but never back and never by half.
         assert_eq!(new_and_old, [(0, 5), (0, 0), (1, 0), (2, 0)].into());
     }
 
-    /// Law: a reader whose tick is behind the writer's finds its own window whole.
+    /// Invariant: a reader whose tick is one behind the writer's sees its whole window.
     #[test]
-    fn a_reader_a_tick_behind_the_writer() {
-        let whole_and_straddling = outcomes(|| {
+    fn reader_one_tick_behind_sees_its_whole_window() {
+        let full_and_partial = outcomes(|| {
             let ring = Arc::new(Ring::new());
             for second in 0..3 {
-                ring.count(tick(START + second * TICK));
+                ring.increment(tick(START + second * TICK));
             }
-            let reader = spawn(&ring, |ring| seen(ring, START + 2 * TICK));
-            ring.count(tick(START + 2 * TICK));
-            ring.count(tick(START + 3 * TICK));
+            let reader = spawn(&ring, |ring| count(ring, START + 2 * TICK));
+            ring.increment(tick(START + 2 * TICK));
+            ring.increment(tick(START + 3 * TICK));
             reader.join().unwrap()
         });
-        assert_eq!(whole_and_straddling, [(2, 1), (3, 1)].into());
+        assert_eq!(full_and_partial, [(2, 1), (3, 1)].into());
     }
 
-    /// Law: on a shared ring no count is lost, whoever turns the slot over.
+    /// Invariant: on a shared ring no event is lost, whichever thread rotates the slot.
     #[test]
-    fn two_writers_of_a_shared_ring() {
-        let counted = outcomes(|| {
+    fn shared_ring_loses_no_event_while_a_slot_rotates() {
+        let counts = outcomes(|| {
             let ring = Arc::new(Ring::new());
-            ring.count_shared(tick(START));
-            let other = spawn(&ring, |ring| ring.count_shared(tick(START + LAP)));
-            ring.count_shared(tick(START + LAP));
+            ring.add_shared(Some(tick(START)), 1);
+            let other = spawn(&ring, |ring| ring.add_shared(Some(tick(START + LAP)), 1));
+            ring.add_shared(Some(tick(START + LAP)), 1);
             other.join().unwrap();
-            seen(&ring, START + LAP).0
+            count(&ring, START + LAP).0
         });
-        assert_eq!(counted, [2].into());
+        assert_eq!(counts, [2].into());
     }
 
-    /// Law: a writer of a shared ring that was held up for a lap does not count in the next one.
+    /// Invariant: a writer of a shared ring that was suspended for a lap adds nothing to the next.
     #[test]
-    fn a_writer_of_a_shared_ring_that_was_held_up() {
-        let counted = outcomes(|| {
+    fn suspended_writer_of_a_shared_ring_does_not_record_in_the_next_lap() {
+        let counts = outcomes(|| {
             let ring = Arc::new(Ring::new());
-            let late = spawn(&ring, |ring| ring.count_shared(tick(START)));
-            ring.count_shared(tick(START + LAP));
+            let late = spawn(&ring, |ring| ring.add_shared(Some(tick(START)), 1));
+            ring.add_shared(Some(tick(START + LAP)), 1);
             late.join().unwrap();
-            seen(&ring, START + LAP).0
+            count(&ring, START + LAP).0
         });
-        assert_eq!(counted, [1].into());
+        assert_eq!(counts, [1].into());
     }
 }

@@ -1,20 +1,19 @@
-//! One shard for each thread that counts, found by the thread's number, and one that is shared.
+//! One shard for each recording thread, selected by its id, and a shared one.
 //!
 //! ```text
-//!            slab: there from the start                  later: made on demand            shared
-//!  number   0     1     2     3   …  15         16 … 31      32 … 63       …       no number
+//!            slab: allocated up front               buckets: allocated on demand         shared
+//!  id       0     1     2     3   …  15         16 … 31      32 … 63       …             no id
 //!         ┌─────┬─────┬─────┬─────┬─────┐     ┌─────────┐ ┌───────────┐           ┌───────────┐
 //!         │shard│shard│shard│shard│  …  │     │ 16 cells│ │ 32 cells  │  …        │   shard   │
 //!         └─────┴─────┴─────┴─────┴─────┘     └──┬──────┘ └───────────┘           └───────────┘
-//!                                                ▼ one shard a cell, when its thread first counts
+//!                                                ▼ one shard per cell, when its thread first records
 //! ```
 //!
-//! The slab is why counting is fast: a bounds check and a multiplication find the shard, and no
-//! pointer has to be followed but the slab's own. Each shard begins on cache lines of its own.
+//! The slab makes recording fast: a bounds check and a multiplication find the shard, and the only
+//! pointer to follow is the slab's own. Each shard starts on its own cache line.
 //!
-//! A shard outlives its thread: the number goes to the next new thread, and the shard with what it
-//! holds goes along. So there are never more shards than the slab, or than there were threads
-//! counting at once.
+//! A shard outlives its thread: the next thread with the same id continues in it. So there are
+//! never more shards than the slab has, or than threads recorded at once.
 
 use std::array;
 use std::iter;
@@ -22,110 +21,108 @@ use std::thread::available_parallelism;
 
 use crossbeam_utils::CachePadded;
 
-use crate::raw::thread;
+use crate::raw::thread_id::{self, MAX_THREADS};
 use crate::sync::OnceLock;
 
 type Cell<S> = OnceLock<Box<CachePadded<S>>>;
 
-/// Shards in the slab, at the least: few machines count on more threads than this at once.
-const SLAB: usize = if cfg!(parsec_loom) { 1 } else { 16 };
+/// The minimum size of the slab. Few processes record on more threads at once.
+const MIN_SLAB: usize = if cfg!(parsec_loom) { 1 } else { 16 };
 
-/// Runs of later cells, each as long as all that went before: enough for [`thread::MOST`] numbers.
-const RUNS: usize = (thread::MOST / SLAB).ilog2() as usize;
+/// Enough for [`MAX_THREADS`]: each bucket is as long as all shards before it.
+const BUCKETS: usize = (MAX_THREADS / MIN_SLAB).ilog2() as usize;
 
-/// How many shards a machine with so many cores has in the slab: a power of two.
-const fn slab_of(cores: usize) -> usize {
+/// Shards in the slab of a machine with `cores`: a power of two.
+const fn slab_size(cores: usize) -> usize {
     let twice = (2 * cores).next_power_of_two();
     match twice {
-        _ if cfg!(parsec_loom) || twice < SLAB => SLAB,
-        _ if twice > thread::MOST => thread::MOST,
+        _ if cfg!(parsec_loom) || twice < MIN_SLAB => MIN_SLAB,
+        _ if twice > MAX_THREADS => MAX_THREADS,
         _ => twice,
     }
 }
 
-/// A shard, by how this thread may write it.
-pub(crate) enum Place<'a, S> {
+/// The calling thread's shard, by how the thread may write it.
+pub(crate) enum ShardRef<'a, S> {
     /// No other thread writes it: loads and stores suffice.
-    Own(&'a S),
-    /// Other threads write it too: it takes atomic read-modify-writes.
+    Owned(&'a S),
+    /// Other threads write it too: writes must be atomic read-modify-writes.
     Shared(&'a S),
 }
 
 pub(crate) struct Shards<S> {
-    /// A power of two of them.
+    /// Its length is a power of two.
     slab: Box<[CachePadded<S>]>,
     slab_log: u32,
-    later: [OnceLock<Box<[Cell<S>]>>; RUNS],
+    buckets: [OnceLock<Box<[Cell<S>]>>; BUCKETS],
     shared: CachePadded<S>,
-    make: Box<dyn Fn() -> S + Send + Sync>,
+    create: Box<dyn Fn() -> S + Send + Sync>,
 }
 
 impl<S> Shards<S> {
-    /// The slab at once, the others by `make` when they are needed.
-    pub(crate) fn new(make: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        let slab = slab_of(available_parallelism().map_or(1, usize::from));
+    /// Creates the slab and the shared shard. `create` is also called for each shard beyond the
+    /// slab.
+    pub(crate) fn new(create: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        let slab = slab_size(available_parallelism().map_or(1, usize::from));
         Self {
-            slab: iter::repeat_with(|| CachePadded::new(make()))
+            slab: iter::repeat_with(|| CachePadded::new(create()))
                 .take(slab)
                 .collect(),
             slab_log: slab.ilog2(),
-            later: array::from_fn(|_| OnceLock::new()),
-            shared: CachePadded::new(make()),
-            make: Box::new(make),
+            buckets: array::from_fn(|_| OnceLock::new()),
+            shared: CachePadded::new(create()),
+            create: Box::new(create),
         }
     }
 
-    /// This thread's own shard, if it stands in the slab; otherwise [`find`](Self::find) it.
+    /// The calling thread's own shard, if it is in the slab.
     #[inline]
     pub(crate) fn in_slab(&self) -> Option<&S> {
-        self.slab.get(thread::number()).map(|shard| &**shard)
+        self.slab.get(thread_id::current()).map(|shard| &**shard)
     }
 
-    /// This thread's own shard, if it stands elsewhere and has been made; otherwise
-    /// [`find`](Self::find) it.
+    /// The calling thread's own shard, if it is in a bucket and exists.
     #[inline]
-    pub(crate) fn later(&self) -> Option<&S> {
-        let number = thread::number();
-        let (run, first) = self.run_of(number)?;
-        let cells = self.later.get(run)?.get()?;
-        let shard = cells.get(number - first)?.get()?;
+    pub(crate) fn in_bucket(&self) -> Option<&S> {
+        let id = thread_id::current();
+        let (bucket, first) = self.bucket_of(id)?;
+        let cells = self.buckets.get(bucket)?.get()?;
+        let shard = cells.get(id - first)?.get()?;
         Some(&***shard)
     }
 
-    /// This thread's shard, wherever it is: one is made if the thread is new and the slab is full.
+    /// The calling thread's shard. Acquires an id and allocates a shard beyond the slab if the
+    /// thread has none.
     #[cold]
     #[inline(never)]
-    pub(crate) fn find(&self) -> Place<'_, S> {
-        let Some(number) = thread::ask() else {
-            return Place::Shared(&self.shared);
+    pub(crate) fn get_or_init(&self) -> ShardRef<'_, S> {
+        let Some(id) = thread_id::acquire() else {
+            return ShardRef::Shared(&self.shared);
         };
-        let Some((run, first)) = self.run_of(number) else {
-            return Place::Own(&self.slab[number]);
+        let Some((bucket, first)) = self.bucket_of(id) else {
+            return ShardRef::Owned(&self.slab[id]);
         };
-        let cells =
-            self.later[run].get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
-        Place::Own(cells[number - first].get_or_init(|| Box::new(CachePadded::new((self.make)()))))
+        let cells = self.buckets[bucket]
+            .get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
+        let create = || Box::new(CachePadded::new((self.create)()));
+        ShardRef::Owned(cells[id - first].get_or_init(create))
     }
 
-    /// The run that a number beyond the slab is in, and the first number of it: run r holds the
-    /// numbers from slab·2^r up to the double of that, so the first is a number's highest bit.
+    /// The bucket of an id beyond the slab, and the bucket's first id. Bucket b has the ids from
+    /// slab·2^b to twice that, so its first id is any of its ids' highest bit.
     #[inline]
-    fn run_of(&self, number: usize) -> Option<(usize, usize)> {
-        let log = number.checked_ilog2()?;
-        let run = log.checked_sub(self.slab_log)?;
-        Some((run as usize, 1 << log))
+    fn bucket_of(&self, id: usize) -> Option<(usize, usize)> {
+        let log = id.checked_ilog2()?;
+        let bucket = log.checked_sub(self.slab_log)?;
+        Some((bucket as usize, 1 << log))
     }
 
-    /// Every shard that there is, the shared one last.
+    /// Every shard that exists. The shared one is last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
-        let later = self
-            .later
-            .iter()
-            .filter_map(OnceLock::get)
-            .flatten()
-            .filter_map(OnceLock::get);
-        let own = self.slab.iter().chain(later.map(|shard| &**shard));
-        own.chain(iter::once(&self.shared)).map(|shard| &**shard)
+        let cells = self.buckets.iter().filter_map(OnceLock::get).flatten();
+        let beyond = cells.filter_map(OnceLock::get).map(|shard| &**shard);
+        let all = self.slab.iter().chain(beyond);
+        all.chain(iter::once(&self.shared)).map(|shard| &**shard)
     }
 }
 
@@ -137,32 +134,32 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn the_slab_grows_with_the_cores() {
+    fn slab_size_grows_with_cores() {
         assert_eq!(
-            [1, 2, 8, 9, 96, 1 << 20].map(slab_of),
+            [1, 2, 8, 9, 96, 1 << 20].map(slab_size),
             [16, 16, 16, 32, 256, 16_384]
         );
     }
 
     #[test]
-    fn many_threads_at_once_find_a_shard_each_and_later_ones_find_them_again() {
+    fn concurrent_threads_get_a_shard_each_and_later_threads_reuse_them() {
         let shards = Arc::new(Shards::new(|| AtomicUsize::new(0)));
-        for round in 1..=3 {
+        for generation in 1..=3 {
             let threads = 100;
-            let all_here = Barrier::new(threads);
+            let all_started = Barrier::new(threads);
             thread::scope(|scope| {
                 for _ in 0..threads {
                     scope.spawn(|| {
-                        let Place::Own(shard) = shards.find() else {
-                            panic!("there are numbers left")
+                        let ShardRef::Owned(shard) = shards.get_or_init() else {
+                            panic!("ids are free")
                         };
                         shard.fetch_add(1, SeqCst);
-                        all_here.wait();
+                        all_started.wait();
                     });
                 }
             });
             let counts: Vec<_> = shards.iter().map(|shard| shard.load(SeqCst)).collect();
-            assert_eq!(counts.iter().sum::<usize>(), threads * round);
+            assert_eq!(counts.iter().sum::<usize>(), threads * generation);
         }
     }
 }
@@ -174,14 +171,14 @@ mod loom {
     use ::loom::thread;
     use std::sync::Arc;
 
-    /// Counts by plain loads and stores, as an owner does.
-    fn count(shards: &Shards<Atomic<u64>>) {
-        let found = || match shards.find() {
-            Place::Own(total) => total,
-            Place::Shared(_) => panic!("there are numbers left"),
+    /// Increments by a plain load and store, as an owner may.
+    fn increment(shards: &Shards<Atomic<u64>>) {
+        let init = || match shards.get_or_init() {
+            ShardRef::Owned(total) => total,
+            ShardRef::Shared(_) => panic!("ids are free"),
         };
-        let own = shards.in_slab().or_else(|| shards.later());
-        let total = own.unwrap_or_else(found);
+        let own = shards.in_slab().or_else(|| shards.in_bucket());
+        let total = own.unwrap_or_else(init);
         total.store(total.load(Relaxed) + 1, Relaxed);
     }
 
@@ -189,23 +186,23 @@ mod loom {
         shards.iter().map(|total| total.load(Relaxed)).sum()
     }
 
-    /// Law: two threads that count and one that reads: never less than before, never more than
-    /// after. The first thread's shard is in the slab, the other's is made on demand.
+    /// Invariant: a reader sees no less than the sum before its read and no more than the sum after
+    /// it. The first thread's shard is in the slab, the other's in a bucket.
     #[test]
-    fn two_writers_and_a_reader() {
+    fn reader_sees_a_sum_between_before_and_after() {
         let seen = outcomes(|| {
             let shards = Arc::new(Shards::new(|| Atomic::new(0)));
             let spawn = |act: fn(&Shards<Atomic<u64>>) -> u64| {
                 let shards = Arc::clone(&shards);
                 thread::spawn(move || act(&shards))
             };
-            count(&shards);
+            increment(&shards);
             let writer = spawn(|shards| {
-                count(shards);
+                increment(shards);
                 1
             });
             let reader = spawn(sum);
-            count(&shards);
+            increment(&shards);
             writer.join().unwrap();
             let seen = reader.join().unwrap();
             assert_eq!(sum(&shards), 3);
@@ -214,14 +211,14 @@ mod loom {
         assert_eq!(seen, [1, 2, 3].into());
     }
 
-    /// Law: a shard goes from an ended thread to a new one with all that it holds.
+    /// Invariant: a shard passes from an ended thread to a new one with its contents.
     #[test]
-    fn a_shard_is_handed_on() {
-        let counted = outcomes(|| {
+    fn new_thread_continues_the_shard_of_an_ended_one() {
+        let used_and_sum = outcomes(|| {
             let shards = Arc::new(Shards::new(|| Atomic::new(0)));
             let threads = [1, 2].map(|times| {
                 let shards = Arc::clone(&shards);
-                thread::spawn(move || (0..times).for_each(|_| count(&shards)))
+                thread::spawn(move || (0..times).for_each(|_| increment(&shards)))
             });
             for thread in threads {
                 thread.join().unwrap();
@@ -232,7 +229,7 @@ mod loom {
                 .count();
             (used, sum(&shards))
         });
-        // On two shards, if both threads were there at once, or on one that was handed on.
-        assert_eq!(counted, [(1, 3), (2, 3)].into());
+        // On two shards if both threads ran at once, or on one that was passed on.
+        assert_eq!(used_and_sum, [(1, 3), (2, 3)].into());
     }
 }

@@ -1,7 +1,6 @@
-//! One word that holds a lap and a count: the smallest thing that can be counted in.
+//! One word that holds a lap and a count.
 //!
-//! A slot is turned over by counting in it. Its word begins as its tick's (see
-//! [`time`](crate::time)), and every event adds one:
+//! The word of an empty slot is its tick's word (see [`time`](crate::time)), and each event adds 1:
 //!
 //! ```text
 //!                    lap 7, 3 events          lap 7, 4 events         lap 8, 1 event
@@ -10,16 +9,15 @@
 //!                  └───────┴───────┘        └───────┴───────┘       └───────┴───────┘
 //! ```
 //!
-//! A word of an earlier lap is less than the tick and gives way to it; a word of this lap is not,
-//! and is counted on. Because lap and count change in one word, no reader can ever see the one
-//! without the other.
+//! A word of an earlier lap is less than the tick's word and is replaced by it; a word of this lap
+//! is not. Lap and count change in one store, so no reader sees one without the other.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::sync::Atomic;
 use crate::time::{Tick, Unit};
 
-/// A slot's word: its tick's word plus the events counted in that tick.
+/// A slot's word: its tick's word plus the number of events in that tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Slot(u64);
@@ -30,68 +28,106 @@ const _: () = assert!(
 );
 
 impl Slot {
-    /// Whether the slot is still of an earlier lap than `tick`'s, and is to be turned over.
+    /// Whether the slot belongs to an earlier lap than `tick`.
     #[inline]
-    pub(crate) fn is_before<U: Unit>(self, tick: Tick<U>) -> bool {
+    pub(crate) fn is_stale<U: Unit>(self, tick: Tick<U>) -> bool {
         self.0 < tick.word()
+    }
+
+    /// Whether the slot belongs to a later lap than `tick`.
+    pub(crate) fn is_newer<U: Unit>(self, tick: Tick<U>) -> bool {
+        self.0 > tick.word() && tick.count_in(self.0) == 0
     }
 
     /// The slot with one more event in `tick`.
     ///
-    /// The count cannot run into the lap: its bits hold more than a thread can count in a tick (see
-    /// [`Unit`]).
+    /// The count does not carry into the lap: [`added`](Self::added) leaves half of its range to
+    /// increments, and no thread makes as many in one tick (17 per nanosecond for a second, 9 for a
+    /// minute).
     #[inline]
-    pub(crate) fn counted<U: Unit>(self, tick: Tick<U>) -> Self {
+    pub(crate) fn incremented<U: Unit>(self, tick: Tick<U>) -> Self {
         Self(self.0.max(tick.word()) + 1)
     }
 
-    /// Whether the slot already belongs to a later lap than `tick`'s.
-    pub(crate) fn is_past<U: Unit>(self, tick: Tick<U>) -> bool {
-        self.0 > tick.word() && tick.counted_in(self.0) == 0
+    /// The slot with `n` more events in `tick`, saturating at half of the count's range.
+    pub(crate) fn added<U: Unit>(self, tick: Tick<U>, n: u32) -> Self {
+        let word = self.0.max(tick.word());
+        let lap = word >> U::COUNT_BITS << U::COUNT_BITS;
+        let limit = lap | 1 << (U::COUNT_BITS - 1);
+        Self((word + u64::from(n)).min(limit).max(word))
     }
 
-    /// The events counted in `tick`: none if the slot belongs to another lap.
+    /// The number of events in `tick`: 0 if the slot belongs to another lap.
     #[inline]
-    pub(crate) fn count_in<U: Unit>(self, tick: Tick<U>) -> u64 {
-        tick.counted_in(self.0)
+    pub(crate) fn count<U: Unit>(self, tick: Tick<U>) -> u64 {
+        tick.count_in(self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{Minute, START, Second};
+    use crate::time::{Minute, Nanos, START, Second};
 
-    #[test]
-    fn a_slot_counts_and_turns_over() {
-        let (early, late) = (
-            Tick::<Second>::at(START),
-            Tick::<Second>::at(START + 64 * Second::NANOS),
-        );
-        let slot = Slot::default().counted(early).counted(early);
-        assert_eq!((slot.count_in(early), slot.count_in(late)), (2, 0));
-        let slot = slot.counted(late);
-        assert_eq!((slot.count_in(early), slot.count_in(late)), (0, 1));
+    fn tick<U: Unit>(lap: u64) -> Tick<U> {
+        Tick::at(START + lap * 64 * U::NANOS + 5 * U::NANOS)
     }
 
     #[test]
-    fn an_untouched_slot_is_empty_at_every_tick() {
-        for tick in 0..200 {
-            assert_eq!(
-                Slot::default().count_in(Tick::<Minute>::at(tick * Minute::NANOS)),
-                0
-            );
+    fn slot_restarts_at_one_in_a_new_lap() {
+        let (early, late) = (tick::<Second>(0), tick::<Second>(1));
+        let slot = Slot::default().incremented(early).incremented(early);
+        assert_eq!((slot.count(early), slot.count(late)), (2, 0));
+        let slot = slot.incremented(late);
+        assert_eq!((slot.count(early), slot.count(late)), (0, 1));
+    }
+
+    #[test]
+    fn default_slot_is_empty_at_every_tick() {
+        for number in 0..200 {
+            let tick = Tick::<Minute>::at(number * Minute::NANOS);
+            assert_eq!(Slot::default().count(tick), 0);
         }
     }
 
     #[test]
-    fn a_late_event_never_wipes_a_newer_lap() {
-        let (early, late) = (
-            Tick::<Second>::at(START),
-            Tick::<Second>::at(START + 64 * Second::NANOS),
-        );
-        let slot = Slot::default().counted(late);
-        assert!(slot.is_past(early) && !slot.is_past(late));
-        assert!(slot.counted(early).count_in(late) >= 1);
+    fn late_event_does_not_overwrite_a_newer_slot() {
+        let (early, late) = (tick::<Second>(0), tick::<Second>(1));
+        let slot = Slot::default().incremented(late);
+        assert!(slot.is_newer(early) && !slot.is_newer(late));
+        assert!(slot.incremented(early).count(late) >= 1);
+        assert!(slot.added(early, 7).count(late) >= 1);
+    }
+
+    #[test]
+    fn added_is_as_many_increments() {
+        let (early, late) = (tick::<Second>(0), tick::<Second>(1));
+        let slot = Slot::default().added(early, 3).incremented(early);
+        assert_eq!(slot.added(early, u32::MAX).count(early), 4 + 0xffff_ffff);
+        assert_eq!(slot.added(late, 9).count(late), 9);
+    }
+
+    /// For any tick, the clock's last one included, and any number of bulk additions.
+    fn additions_stay_below_half_the_range<U: Unit>() {
+        for tick in [tick::<U>(0), tick(77), Tick::at(Nanos::MAX)] {
+            let half = (1_u64 << (U::COUNT_BITS - 1)) - tick.index() as u64;
+            let full = (0..1000).fold(Slot::default(), |slot, _| slot.added(tick, u32::MAX));
+            assert_eq!(full.count(tick), half);
+            // Increments still count, and a further addition takes nothing away.
+            let more = full.incremented(tick).incremented(tick).added(tick, 1);
+            assert_eq!(more.count(tick), half + 2);
+            // As many increments as fit without a carry: half of the range.
+            let last = Slot(full.0 + (1 << (U::COUNT_BITS - 1)) - 1);
+            assert_eq!(last.count(tick), 2 * half + tick.index() as u64 - 1);
+        }
+        let (early, late) = (tick::<U>(0), tick::<U>(1));
+        let full = (0..1000).fold(Slot::default(), |slot, _| slot.added(early, u32::MAX));
+        assert!(full.is_stale(late) && full.incremented(late).count(late) == 1);
+    }
+
+    #[test]
+    fn repeated_additions_do_not_carry_into_the_lap() {
+        additions_stay_below_half_the_range::<Second>();
+        additions_stay_below_half_the_range::<Minute>();
     }
 }

@@ -1,0 +1,248 @@
+//! Records an event in the calling thread's shard, whichever kind of shard that is.
+//!
+//! | shard | owner | found by | written by |
+//! | --- | --- | --- | --- |
+//! | in the slab | one thread | a bounds check | loads and stores |
+//! | in a bucket | one thread beyond the slab | two more pointers | loads and stores |
+//! | shared | threads without an id | elimination | atomic read-modify-writes |
+//!
+//! The counters differ only in the [`Shard`] that they define.
+
+use std::time::SystemTime;
+
+use crate::clock::{CoarseClock, Published};
+use crate::raw::ring::Ring;
+use crate::raw::shards::{ShardRef, Shards};
+use crate::sync::{Atomic, Ordering, Relaxed};
+use crate::time::{Nanos, Tick, Window, tick_for_age};
+
+/// The limit of a reported total: the largest integer that clients of the JSON page hold.
+pub(crate) const MAX_TOTAL: u64 = i64::MAX as u64;
+
+/// What one thread has recorded.
+pub(crate) trait Shard {
+    type Unit: Published;
+    type Event: Copy;
+
+    /// The ordering of stores to totals: `Release` if a reader that sees a total must also see what
+    /// happened before it.
+    const TOTALS: Ordering;
+
+    /// The window in which an event is recorded, if it has one.
+    fn ring(&self, event: Self::Event) -> Option<&Ring<Self::Unit>>;
+
+    /// The total in which an event is recorded.
+    fn total(&self, event: Self::Event) -> &Total;
+}
+
+/// A window and a total of the same events.
+pub(crate) struct WindowedCounter<U> {
+    pub(crate) ring: Ring<U>,
+    pub(crate) total: Total,
+}
+
+impl<U: Published> WindowedCounter<U> {
+    pub(crate) fn new() -> Self {
+        Self {
+            ring: Ring::new(),
+            total: Total::new(),
+        }
+    }
+}
+
+/// The number of events since the counter was created.
+pub(crate) struct Total(Atomic<u64>);
+
+impl Total {
+    pub(crate) fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    pub(crate) fn load(&self, ordering: Ordering) -> u64 {
+        self.0.load(ordering)
+    }
+
+    /// Adds one event. Only the total's owner may call this.
+    ///
+    /// Does not overflow within 290 years: [`add`](Self::add) leaves half of the range to increments.
+    #[inline]
+    fn increment(&self, ordering: Ordering) {
+        // Relaxed: only this thread writes the word, so it reads its own last store.
+        let total = self.0.load(Relaxed);
+        self.0.store(total.wrapping_add(1), ordering);
+    }
+
+    /// Adds `n` events, unless the total has reached [`MAX_TOTAL`]. Only the total's owner may call
+    /// this.
+    fn add(&self, n: u32, ordering: Ordering) {
+        // Relaxed: as in `increment`.
+        let total = self.0.load(Relaxed);
+        if total < MAX_TOTAL {
+            self.0.store(total + u64::from(n), ordering);
+        }
+    }
+
+    /// Adds `n` events to a total that several threads write, unless it has reached [`MAX_TOTAL`].
+    fn add_shared(&self, n: u32, ordering: Ordering) {
+        // Relaxed: if each of several threads sees one addition less than there is, the total is
+        // still far from wrapping.
+        if self.0.load(Relaxed) < MAX_TOTAL {
+            self.0.fetch_add(n.into(), ordering);
+        }
+    }
+}
+
+pub(crate) struct Recorder<S> {
+    shards: Shards<S>,
+    clock: CoarseClock,
+    created_at: Nanos,
+}
+
+impl<S: Shard> Recorder<S> {
+    pub(crate) fn new(clock: CoarseClock, create: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        Self {
+            shards: Shards::new(create),
+            created_at: clock.read(),
+            clock,
+        }
+    }
+
+    /// Records one event now: the whole hot path.
+    #[inline]
+    pub(crate) fn record(&self, event: S::Event) {
+        match self.shards.in_slab() {
+            Some(shard) => self.increment(shard, event),
+            None => self.record_overflow(event),
+        }
+    }
+
+    /// The same for a thread whose shard is not in the slab.
+    #[inline(never)]
+    fn record_overflow(&self, event: S::Event) {
+        match self.shards.in_bucket() {
+            Some(shard) => self.increment(shard, event),
+            None => self.record_slow(Some(self.clock.tick()), event, 1),
+        }
+    }
+
+    #[inline]
+    fn increment(&self, shard: &S, event: S::Event) {
+        if let Some(ring) = shard.ring(event) {
+            ring.increment(self.clock.tick());
+        }
+        shard.total(event).increment(S::TOTALS);
+    }
+
+    /// Records `n` events now.
+    pub(crate) fn record_many(&self, event: S::Event, n: u32) {
+        if n > 0 {
+            self.record_slow(Some(self.clock.tick()), event, n);
+        }
+    }
+
+    /// Records one event at `at`: in the future is now, older than the window is in the total only.
+    pub(crate) fn record_at(&self, at: SystemTime, event: S::Event) {
+        let reading = self.clock.read();
+        let tick = tick_for_age(reading, self.clock.tick(), self.clock.age_of(at));
+        self.record_slow(tick, event, 1);
+    }
+
+    /// Records `n` events of any age, in any kind of shard.
+    #[cold]
+    #[inline(never)]
+    fn record_slow(&self, tick: Option<Tick<S::Unit>>, event: S::Event, n: u32) {
+        match self.shards.get_or_init() {
+            ShardRef::Owned(shard) => {
+                if let Some(ring) = shard.ring(event) {
+                    ring.add(tick, n);
+                }
+                shard.total(event).add(n, S::TOTALS);
+            }
+            ShardRef::Shared(shard) => add_shared(shard, tick, event, n),
+        }
+    }
+
+    /// The window that ends now.
+    pub(crate) fn window(&self) -> Window<S::Unit> {
+        let reading = self.clock.read();
+        Window::ending(reading, self.clock.tick(), self.created_at)
+    }
+
+    /// Every shard that exists. The shared one is last.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &S> {
+        self.shards.iter()
+    }
+}
+
+fn add_shared<S: Shard>(shard: &S, tick: Option<Tick<S::Unit>>, event: S::Event, n: u32) {
+    if let Some(ring) = shard.ring(event) {
+        ring.add_shared(tick, n);
+    }
+    shard.total(event).add_shared(n, S::TOTALS);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn total_stops_at_its_limit_and_still_increments() {
+        for add in [Total::add, Total::add_shared] {
+            let total = Total(Atomic::new(MAX_TOTAL - 3));
+            add(&total, 2, Relaxed);
+            assert_eq!(total.load(Relaxed), MAX_TOTAL - 1);
+            (0..1000).for_each(|_| add(&total, u32::MAX, Relaxed));
+            assert_eq!(total.load(Relaxed), MAX_TOTAL - 1 + u64::from(u32::MAX));
+            total.increment(Relaxed);
+            assert_eq!(total.load(Relaxed), MAX_TOTAL + u64::from(u32::MAX));
+        }
+    }
+}
+
+#[cfg(all(test, parsec_loom))]
+mod loom {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::sync::outcomes;
+    use crate::time::Second;
+    use ::loom::thread;
+    use std::sync::Arc;
+
+    impl Shard for WindowedCounter<Second> {
+        type Unit = Second;
+        type Event = ();
+        const TOTALS: Ordering = Relaxed;
+
+        fn ring(&self, (): ()) -> Option<&Ring<Second>> {
+            Some(&self.ring)
+        }
+
+        fn total(&self, (): ()) -> &Total {
+            &self.total
+        }
+    }
+
+    /// Invariant: the shared shard, written by threads without an id, loses no event: neither from
+    /// its total nor from a slot that rotates.
+    #[test]
+    fn threads_without_an_id_lose_no_event() {
+        let counts = outcomes(|| {
+            let clock = ManualClock::new().clock();
+            let recorder = Arc::new(Recorder::new(clock, WindowedCounter::new));
+            let record = |recorder: &Recorder<WindowedCounter<Second>>| {
+                let shard = recorder.shards().last().expect("the shared shard exists");
+                add_shared(shard, Some(recorder.clock.tick()), (), 1);
+            };
+            let other = thread::spawn({
+                let recorder = Arc::clone(&recorder);
+                move || record(&recorder)
+            });
+            record(&recorder);
+            other.join().unwrap();
+            let shard = recorder.shards().last().expect("the shared shard exists");
+            let window = shard.ring.window_sum(&recorder.window());
+            (window.full, shard.total.load(Relaxed))
+        });
+        assert_eq!(counts, [(2, 2)].into());
+    }
+}
