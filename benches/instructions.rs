@@ -9,22 +9,13 @@ use std::process::ExitCode;
 use std::thread;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, Aspect, CacheStats, EnvelopeCounters, Format, ManualClock, Severity,
-    Source, TokenCounters,
+    Aggregator, AlertRule, Aspect, CacheStats, EnvelopeCounters, Format, ManualClock, Severity, Source, TokenCounters,
 };
 
 mod slab;
 
-const ASPECTS: [&str; 8] = [
-    "data",
-    "cursor",
-    "presence",
-    "typing",
-    "ack",
-    "reaction",
-    "read",
-    "a-longer-name-of-30-characters",
-];
+const ASPECTS: [&str; 8] =
+    ["data", "cursor", "presence", "typing", "ack", "reaction", "read", "a-longer-name-of-30-characters"];
 
 /// A cache that is always the same. (A `CacheSource` would start a clock that has to be calibrated,
 /// which takes now more and now less instructions.)
@@ -32,19 +23,12 @@ struct Cache;
 
 impl Source for Cache {
     fn cache(&self) -> Option<CacheStats> {
-        Some(CacheStats {
-            hit_rate_pct: 91.7,
-            size_entries: 9_000,
-            ..Default::default()
-        })
+        Some(CacheStats { hit_rate_pct: 91.7, size_entries: 9_000, ..Default::default() })
     }
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args()
-        .skip(1)
-        .filter(|word| word != "--bench")
-        .collect();
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let [operation, times] = arguments.as_slice() else {
         // `cargo bench` runs every bench without arguments.
         println!("instructions: counted by .ci/instructions");
@@ -71,13 +55,9 @@ fn run(operation: &str, times: u32) -> bool {
     }
     tokens.issued();
     let rules = vec![
-        AlertRule::new("cache_cold", Severity::Warning, |s| {
-            s.cache.hit_rate_pct < 95.0
-        })
-        .description("Cache hit rate below 95 %"),
-        AlertRule::new("idle", Severity::Info, |s| {
-            s.envelopes.rate_per_second <= 0.0
-        }),
+        AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 95.0)
+            .description("Cache hit rate below 95 %"),
+        AlertRule::new("idle", Severity::Info, |s| s.envelopes.rate_per_second <= 0.0),
     ];
     let aggregator = Aggregator::new()
         .clock(clock.clone())
@@ -100,11 +80,7 @@ fn run(operation: &str, times: u32) -> bool {
         "token-issued" => (0..times).for_each(|_| tokens.issued()),
         "snapshot" => (0..times).for_each(|_| drop(black_box(aggregator.snapshot()))),
         "render-json" | "render-prometheus" => {
-            let format = if operation == "render-json" {
-                Format::Json
-            } else {
-                Format::Prometheus
-            };
+            let format = if operation == "render-json" { Format::Json } else { Format::Prometheus };
             for _ in 0..times {
                 page.clear();
                 format.render_into(&mut page, black_box(&snapshot), aggregator.rules());
@@ -118,8 +94,5 @@ fn run(operation: &str, times: u32) -> bool {
 /// Counts by a thread that came when every shard in the slab had its own.
 fn beyond_the_slab(data: &Aspect, times: u32) {
     let late = || (0..times).for_each(|_| data.observe());
-    slab::while_full(
-        || data.observe(),
-        || thread::scope(|scope| scope.spawn(late).join().expect("no panic")),
-    );
+    slab::while_full(|| data.observe(), || thread::scope(|scope| scope.spawn(late).join().expect("no panic")));
 }

@@ -16,9 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main,
-};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use crossbeam_utils::CachePadded;
 use parsec_telemetry::EnvelopeCounters;
 use rustix::time::{ClockId, clock_gettime};
@@ -30,9 +28,7 @@ const THREADS: [usize; 3] = [1, 2, 8];
 fn observe(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("observe");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    group
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1));
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     for threads in THREADS {
         floor(&mut group, threads);
         handle(&mut group, threads);
@@ -70,9 +66,7 @@ fn floor(group: &mut Group<'_>, threads: usize) {
 fn handle(group: &mut Group<'_>, threads: usize) {
     let envelopes = EnvelopeCounters::new();
     let data = envelopes.aspect("data");
-    bench(group, "by handle", threads, || {
-        |count| (0..count).for_each(|_| data.observe())
-    });
+    bench(group, "by handle", threads, || |count| (0..count).for_each(|_| data.observe()));
 }
 
 /// By a thread that came when the slab was full.
@@ -82,9 +76,7 @@ fn beyond_the_slab(group: &mut Group<'_>) {
     slab::while_full(
         || data.observe(),
         || {
-            bench(group, "by handle, beyond the slab", 1, || {
-                |count| (0..count).for_each(|_| data.observe())
-            });
+            bench(group, "by handle, beyond the slab", 1, || |count| (0..count).for_each(|_| data.observe()));
         },
     );
 }
@@ -92,24 +84,13 @@ fn beyond_the_slab(group: &mut Group<'_>) {
 fn by_name(group: &mut Group<'_>, threads: usize) {
     let envelopes = EnvelopeCounters::new();
     // What a broker has: a handful of aspects, of which any may come next.
-    let names = [
-        "data",
-        "cursor",
-        "presence",
-        "typing",
-        "ack",
-        "reaction",
-        "read",
-        "a-longer-name-of-30-characters",
-    ];
+    let names = ["data", "cursor", "presence", "typing", "ack", "reaction", "read", "a-longer-name-of-30-characters"];
     for name in names {
         envelopes.observe(name);
     }
     for name in ["ack", "data", "presence", "a-longer-name-of-30-characters"] {
         let what = format!("by name of {}", name.len());
-        bench(group, &what, threads, || {
-            |count| (0..count).for_each(|_| envelopes.observe(black_box(name)))
-        });
+        bench(group, &what, threads, || |count| (0..count).for_each(|_| envelopes.observe(black_box(name))));
     }
 }
 
@@ -143,40 +124,30 @@ fn mutex(group: &mut Group<'_>, threads: usize) {
 /// Times an operation that each thread makes for itself, on so many threads at once. It is handed
 /// the number of times to do it, and loops by itself: called through a closure for each time, half of
 /// what is measured would be the call.
-fn bench<O: FnMut(u64)>(
-    group: &mut Group<'_>,
-    name: &str,
-    threads: usize,
-    operation: impl Fn() -> O + Sync,
-) {
+fn bench<O: FnMut(u64)>(group: &mut Group<'_>, name: &str, threads: usize, operation: impl Fn() -> O + Sync) {
     let unit = if threads == 1 { "thread" } else { "threads" };
-    group.bench_function(
-        BenchmarkId::new(name, format!("{threads} {unit}")),
-        |bencher| {
-            bencher.iter_custom(|iterations| {
-                let start = Arc::new(Barrier::new(threads));
-                thread::scope(|scope| {
-                    let running: Vec<_> = (0..threads)
-                        .map(|_| {
-                            let (start, operation) = (Arc::clone(&start), &operation);
-                            scope.spawn(move || {
-                                let mut operation = operation();
-                                operation(1);
-                                start.wait();
-                                let began = processor_time();
-                                operation(iterations);
-                                processor_time().saturating_sub(began)
-                            })
+    group.bench_function(BenchmarkId::new(name, format!("{threads} {unit}")), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let start = Arc::new(Barrier::new(threads));
+            thread::scope(|scope| {
+                let running: Vec<_> = (0..threads)
+                    .map(|_| {
+                        let (start, operation) = (Arc::clone(&start), &operation);
+                        scope.spawn(move || {
+                            let mut operation = operation();
+                            operation(1);
+                            start.wait();
+                            let began = processor_time();
+                            operation(iterations);
+                            processor_time().saturating_sub(began)
                         })
-                        .collect();
-                    let times = running
-                        .into_iter()
-                        .map(|thread| thread.join().expect("no panic"));
-                    times.max().unwrap_or_default()
-                })
-            });
-        },
-    );
+                    })
+                    .collect();
+                let times = running.into_iter().map(|thread| thread.join().expect("no panic"));
+                times.max().unwrap_or_default()
+            })
+        });
+    });
 }
 
 /// What this thread has had of a processor so far.

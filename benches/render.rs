@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use parsec_telemetry::{
-    AlertRule, CacheStats, ChannelStats, EnvelopeStats, Format, HistoryStats, PresenceStats,
-    Severity, Snapshot, TokenStats, evaluate_alerts,
+    AlertRule, CacheStats, ChannelStats, EnvelopeStats, Format, HistoryStats, PresenceStats, Severity, Snapshot,
+    TokenStats, evaluate_alerts,
 };
 
 fn render(criterion: &mut Criterion) {
@@ -19,21 +19,15 @@ fn render(criterion: &mut Criterion) {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800));
     let rules = [
-        AlertRule::new("cache_cold", Severity::Warning, |s| {
-            s.cache.hit_rate_pct < 95.0
-        })
-        .description("Cache hit rate below 95 %"),
-        AlertRule::new("idle", Severity::Info, |s| {
-            s.envelopes.rate_per_second == 0.0
-        }),
+        AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 95.0)
+            .description("Cache hit rate below 95 %"),
+        AlertRule::new("idle", Severity::Info, |s| s.envelopes.rate_per_second == 0.0),
     ];
     for keys in [4, 100, 1_000, 10_000, 100_000] {
         let snapshot = page_of(keys, &rules);
-        for (name, format) in [
-            ("JSON", Format::Json),
-            ("text", Format::Prometheus),
-            ("OpenMetrics", Format::OpenMetrics),
-        ] {
+        for (name, format) in
+            [("JSON", Format::Json), ("text", Format::Prometheus), ("OpenMetrics", Format::OpenMetrics)]
+        {
             let mut page = format.render(&snapshot, &rules);
             group.throughput(Throughput::Bytes(page.len() as u64));
             group.bench_function(BenchmarkId::new(name, keys), |bencher| {
@@ -43,15 +37,12 @@ fn render(criterion: &mut Criterion) {
                 });
             });
             let mut copy = Vec::with_capacity(page.len());
-            group.bench_function(
-                BenchmarkId::new(format!("{name}, copied"), keys),
-                |bencher| {
-                    bencher.iter(|| {
-                        copy.clear();
-                        copy.extend_from_slice(black_box(&page));
-                    });
-                },
-            );
+            group.bench_function(BenchmarkId::new(format!("{name}, copied"), keys), |bencher| {
+                bencher.iter(|| {
+                    copy.clear();
+                    copy.extend_from_slice(black_box(&page));
+                });
+            });
         }
     }
     group.finish();
@@ -59,40 +50,14 @@ fn render(criterion: &mut Criterion) {
 
 /// A snapshot with so many patterns, and as many aspects.
 fn page_of(keys: u64, rules: &[AlertRule]) -> Snapshot {
-    let counts = |name: &str| {
-        (0..keys)
-            .map(|key| (format!("{name}-{key}"), 1_000 + key))
-            .collect()
-    };
+    let counts = |name: &str| (0..keys).map(|key| (format!("{name}-{key}"), 1_000 + key)).collect();
     let mut snapshot = Snapshot {
-        channels: ChannelStats {
-            total_active: 1_234,
-            by_pattern: counts("pattern"),
-        },
-        envelopes: EnvelopeStats {
-            rate_per_second: 48_211.35,
-            by_aspect: counts("aspect"),
-        },
-        presence: PresenceStats {
-            total_users: 8_021,
-            total_agents: 37,
-            average_per_channel: 6.53,
-        },
-        history: HistoryStats {
-            total_envelopes_buffered: 118_000,
-            buffer_utilization_pct: 72.4,
-        },
-        tokens: TokenStats {
-            issued_last_hour: 9_400,
-            revoked_last_hour: 120,
-            active_count: 8_058,
-        },
-        cache: CacheStats {
-            hit_rate_pct: 91.7,
-            size_bytes: 1 << 24,
-            size_entries: 9_000,
-            evictions_last_hour: 12,
-        },
+        channels: ChannelStats { total_active: 1_234, by_pattern: counts("pattern") },
+        envelopes: EnvelopeStats { rate_per_second: 48_211.35, by_aspect: counts("aspect") },
+        presence: PresenceStats { total_users: 8_021, total_agents: 37, average_per_channel: 6.53 },
+        history: HistoryStats { total_envelopes_buffered: 118_000, buffer_utilization_pct: 72.4 },
+        tokens: TokenStats { issued_last_hour: 9_400, revoked_last_hour: 120, active_count: 8_058 },
+        cache: CacheStats { hit_rate_pct: 91.7, size_bytes: 1 << 24, size_entries: 9_000, evictions_last_hour: 12 },
         ..Snapshot::default()
     };
     snapshot.alerts = evaluate_alerts(&snapshot, rules);

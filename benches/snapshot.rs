@@ -83,10 +83,7 @@ fn group_of<'a>(criterion: &'a mut Criterion, question: &str) -> BenchmarkGroup<
 /// Counters on which so many threads have counted, all at once, under so many names.
 fn counted(threads: usize, aspects: usize) -> (ManualClock, EnvelopeCounters) {
     let clock = ManualClock::new();
-    let envelopes = EnvelopeCounters::builder()
-        .clock(clock.clock())
-        .max_aspects(aspects)
-        .build();
+    let envelopes = EnvelopeCounters::builder().clock(clock.clock()).max_aspects(aspects).build();
     let names: Vec<String> = (0..aspects).map(|n| format!("aspect-{n}")).collect();
     let all_here = Barrier::new(threads);
     let count = || {

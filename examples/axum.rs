@@ -27,10 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/publish", get(publish))
         .route("/parsec/metrics", any_service(aggregator.handler()))
-        .route(
-            "/parsec/telemetry/metrics",
-            any_service(aggregator.prometheus_handler()),
-        );
+        .route("/parsec/telemetry/metrics", any_service(aggregator.prometheus_handler()));
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let address = listener.local_addr()?;

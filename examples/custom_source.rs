@@ -20,8 +20,8 @@ struct Lobby {
     rooms: AtomicU64,
 }
 
-/// Implement the sections that the source measures. The other ones default to `None`, which means
-/// "not measured here".
+/// Implement the sections that the source measures. The other ones default to `None`, which means "not measured
+/// here".
 impl Source for Lobby {
     fn presence(&self) -> Option<PresenceStats> {
         let users = self.users.load(Relaxed);

@@ -14,11 +14,11 @@ use tokio::time::sleep;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let envelopes = EnvelopeCounters::new();
-    let aggregator = Aggregator::new()
-        .source(envelopes.clone())
-        .with_alerts(vec![AlertRule::new("slow", Severity::Warning, |s| {
-            s.envelopes.rate_per_second < 10.0
-        })])?;
+    let aggregator = Aggregator::new().source(envelopes.clone()).with_alerts(vec![AlertRule::new(
+        "slow",
+        Severity::Warning,
+        |s| s.envelopes.rate_per_second < 10.0,
+    )])?;
 
     let data = envelopes.aspect("data"); // once, where the publisher is built
     tokio::spawn(publish(data));

@@ -16,10 +16,9 @@ use crate::source::Source;
 /// Turns sources into a [`Snapshot`], and evaluates alert rules on it.
 ///
 /// - Counts are summed over the sources that report them, and saturate.
-/// - `rate_per_second`, `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are
-///   averaged over the sources that report the section, zeros included. With two
-///   [`EnvelopeCounters`](crate::EnvelopeCounters) that each see a part of the traffic, call
-///   [`sum_envelope_rates`](Self::sum_envelope_rates).
+/// - `rate_per_second`, `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are averaged over the
+///   sources that report the section, zeros included. With two [`EnvelopeCounters`](crate::EnvelopeCounters) that
+///   each see a part of the traffic, call [`sum_envelope_rates`](Self::sum_envelope_rates).
 /// - A float that is not finite counts as not reported.
 ///
 /// ```
@@ -40,24 +39,22 @@ use crate::source::Source;
 ///
 /// # Sources that fail
 ///
-/// The aggregator keeps the last good report of each source. A call that panics, returns an error
-/// or is late changes no number: the last good report stays in every sum and average, and
-/// [`Snapshot::sources`] shows its age. A source is stale, and `up` is false, when its last call
-/// failed, when a call has been in flight for more than 5 seconds
+/// The aggregator keeps the last good report of each source. A call that panics, returns an error or is late changes
+/// no number: the last good report stays in every sum and average, and [`Snapshot::sources`] shows its age. A source
+/// is stale, and `up` is false, when its last call failed, when a call has been in flight for more than 5 seconds
 /// ([`Schedule::Every`](crate::Schedule): more than its period), or when it has never reported.
 ///
-/// A rule that panics keeps its state, is counted in `failures_total`, and names its error. In a
-/// program built with `panic = "abort"`, a panic ends the process.
+/// A rule that panics keeps its state, is counted in `failures_total`, and names its error. In a program built with
+/// `panic = "abort"`, a panic ends the process.
 ///
 /// # Threads
 ///
-/// [`snapshot`](Self::snapshot) works on the calling thread. Pages over HTTP are made by one
-/// collector thread per aggregator, a worker for each source that is not
-/// [`Inline`](crate::Schedule::Inline), and one for the rules, all spawned at first use. A source
-/// that never returns leaks its worker's thread.
+/// [`snapshot`](Self::snapshot) works on the calling thread. Pages over HTTP are made by one collector thread per
+/// aggregator, a worker for each source that is not [`Inline`](crate::Schedule::Inline), and one for the rules, all
+/// spawned at first use. A source that never returns leaks its worker's thread.
 ///
-/// Clones share sources, rules, reports, states and threads. Adding a source, a rule or a clock to
-/// a clone gives that clone reports, states and threads of its own.
+/// Clones share sources, rules, reports, states and threads. Adding a source, a rule or a clock to a clone gives that
+/// clone reports, states and threads of its own.
 #[derive(Clone)]
 pub struct Aggregator {
     collector: Arc<Collector>,
@@ -76,8 +73,8 @@ impl Aggregator {
         })
     }
 
-    /// Adds a source, named after its type: the last segment of the type's path, without generics
-    /// and without the wrappers `Arc`, `Box`, `Option` and [`Polled`](crate::Polled).
+    /// Adds a source, named after its type: the last segment of the type's path, without generics and without the
+    /// wrappers `Arc`, `Box`, `Option` and [`Polled`](crate::Polled).
     #[must_use]
     pub fn source<S: Source + 'static>(self, source: S) -> Self {
         self.named_source(short_type_name(std::any::type_name::<S>()), source)
@@ -131,8 +128,8 @@ impl Aggregator {
 
     /// Sums the envelope rates of the sources instead of averaging them.
     ///
-    /// Averaging is what the wire contract says, and is right where each source reports the same
-    /// stream. Summing is right where each of several counters sees a part of the stream.
+    /// Averaging is what the wire contract says, and is right where each source reports the same stream. Summing is
+    /// right where each of several counters sees a part of the stream.
     ///
     /// ```
     /// use parsec_telemetry::{Aggregator, EnvelopeStats, Source};
@@ -153,8 +150,7 @@ impl Aggregator {
         self.with(|setup| setup.envelope_rate = EnvelopeRate::Summed)
     }
 
-    /// Sets the clock that snapshots are dated by. Defaults to the
-    /// [shared clock](CoarseClock::shared).
+    /// Sets the clock that snapshots are dated by. Defaults to the [shared clock](CoarseClock::shared).
     #[must_use]
     pub fn clock(self, clock: CoarseClock) -> Self {
         self.with(|setup| {
@@ -165,8 +161,8 @@ impl Aggregator {
 
     /// Calls every source in turn, then evaluates every rule, all on the calling thread.
     ///
-    /// It blocks for as long as a source or a rule does. A source with
-    /// [`Schedule::Every`](crate::Schedule::Every) is called only until its first report.
+    /// It blocks for as long as a source or a rule does. A source with [`Schedule::Every`](crate::Schedule::Every) is
+    /// called only until its first report.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.collector.snapshot()
@@ -191,9 +187,7 @@ impl Aggregator {
     }
 
     fn from_setup(setup: Setup) -> Self {
-        Self {
-            collector: Arc::new(Collector::new(setup)),
-        }
+        Self { collector: Arc::new(Collector::new(setup)) }
     }
 
     /// Changes the setup. Clones keep theirs.

@@ -1,7 +1,7 @@
 //! The report board: what each source last reported, and the workers that call the sources.
 //!
-//! A call that fails, panics or has not returned leaves the last good report on the board. No lock
-//! is held while a source runs.
+//! A call that fails, panics or has not returned leaves the last good report on the board. No lock is held while a
+//! source runs.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -54,8 +54,7 @@ impl Freshness {
             (Schedule::Inline, _) | (Schedule::Every(_), Some(_)) => true,
             // With an age allowed, a call that was in flight when the request was received will do.
             (Schedule::OnDemand, Some(last)) => {
-                self.allows(last.began)
-                    || (!self.max_age.is_zero() && last.ended >= self.received_at)
+                self.allows(last.began) || (!self.max_age.is_zero() && last.ended >= self.received_at)
             }
             (_, None) => false,
         }
@@ -69,8 +68,8 @@ pub(crate) struct BoardReading {
     pub(crate) statuses: Vec<SourceStatus>,
     /// When the oldest of the calls began that were made for this reading.
     pub(crate) fresh_since: Instant,
-    /// When a call that is still in flight was abandoned, if one was. Requests received earlier may
-    /// still wait for it.
+    /// When a call that is still in flight was abandoned, if one was. Requests received earlier may still wait for
+    /// it.
     pub(crate) abandoned_at: Option<Instant>,
 }
 
@@ -121,11 +120,7 @@ struct Returned {
 }
 
 impl Board {
-    pub(crate) fn new(
-        sources: Vec<AddedSource>,
-        clock: CoarseClock,
-        collector: Arc<Worker>,
-    ) -> Self {
+    pub(crate) fn new(sources: Vec<AddedSource>, clock: CoarseClock, collector: Arc<Worker>) -> Self {
         Self {
             states: Mutex::new(sources.iter().map(|_| SourceState::default()).collect()),
             workers: sources.iter().map(|_| Worker::default()).collect(),
@@ -135,8 +130,7 @@ impl Board {
         }
     }
 
-    /// Calls every source in turn on this thread; one with [`Schedule::Every`] only if it has never
-    /// returned.
+    /// Calls every source in turn on this thread; one with [`Schedule::Every`] only if it has never returned.
     pub(crate) fn call_all(self: &Arc<Self>) {
         for (index, added) in self.sources.iter().enumerate() {
             if let Schedule::Every(_) = added.schedule
@@ -207,26 +201,17 @@ impl Board {
         for (state, added) in states.iter_mut().zip(&self.sources) {
             let abandoned = state.in_flight.and_then(|call| call.abandoned_at);
             board.abandoned_at = board.abandoned_at.max(abandoned);
-            if let (Schedule::Inline | Schedule::OnDemand, None, Some(last)) =
-                (added.schedule, abandoned, state.last)
-            {
+            if let (Schedule::Inline | Schedule::OnDemand, None, Some(last)) = (added.schedule, abandoned, state.last) {
                 board.fresh_since = board.fresh_since.min(last.began);
             }
             board.statuses.push(state.status(added, now, reading));
-            board
-                .reports
-                .extend(state.good.as_ref().map(|good| Arc::clone(&good.report)));
+            board.reports.extend(state.good.as_ref().map(|good| Arc::clone(&good.report)));
         }
         board
     }
 
     fn new_call(&self) -> Call {
-        Call {
-            began: Instant::now(),
-            reading: self.clock.read(),
-            started: false,
-            abandoned_at: None,
-        }
+        Call { began: Instant::now(), reading: self.clock.read(), started: false, abandoned_at: None }
     }
 
     fn call_here(&self, index: usize) {
@@ -302,16 +287,10 @@ impl Board {
         if state.last.is_some_and(|last| last.began > call.began) {
             return;
         }
-        state.last = Some(Returned {
-            began: call.began,
-            ended: Instant::now(),
-        });
+        state.last = Some(Returned { began: call.began, ended: Instant::now() });
         state.error = error.map(shorten);
         if let Some(report) = report {
-            state.good = Some(GoodReport {
-                report: Arc::new(report),
-                reading: call.reading,
-            });
+            state.good = Some(GoodReport { report: Arc::new(report), reading: call.reading });
         }
     }
 }
@@ -341,19 +320,13 @@ fn work(board: &Weak<Board>, index: usize) -> Next {
 impl SourceState {
     /// Returns when a source is due whose call began at `began` and has just returned.
     fn next_due(&self, period: Duration, began: Nanos, now: Nanos) -> Nanos {
-        let period = Nanos::try_from(period.as_nanos())
-            .unwrap_or(Nanos::MAX)
-            .max(MIN_PERIOD);
+        let period = Nanos::try_from(period.as_nanos()).unwrap_or(Nanos::MAX).max(MIN_PERIOD);
         if self.last.is_none() {
             return now.saturating_add(random() % period);
         }
         let due = began.saturating_add(period);
         // A call that takes longer than its period is not followed at once by the next.
-        if due > now {
-            due
-        } else {
-            now.saturating_add(period)
-        }
+        if due > now { due } else { now.saturating_add(period) }
     }
 
     fn status(&mut self, added: &AddedSource, now: Instant, reading: Nanos) -> SourceStatus {
@@ -361,9 +334,7 @@ impl SourceState {
             Schedule::Every(period) => period,
             Schedule::Inline | Schedule::OnDemand => STALE_AFTER,
         };
-        let in_flight = self
-            .in_flight
-            .map(|call| now.saturating_duration_since(call.began));
+        let in_flight = self.in_flight.map(|call| now.saturating_duration_since(call.began));
         let overdue = in_flight.filter(|&time| time > stale_after);
         let overdue = overdue.map(|time| format!("no answer for {} s", time.as_secs()));
         let error = overdue.or_else(|| self.error.clone());
@@ -426,25 +397,13 @@ mod tests {
     #[test]
     fn type_name_is_shown_without_path_generics_and_wrappers() {
         for (full, short) in [
-            (
-                "parsec_telemetry::envelopes::EnvelopeCounters",
-                "EnvelopeCounters",
-            ),
+            ("parsec_telemetry::envelopes::EnvelopeCounters", "EnvelopeCounters"),
             ("a::CacheSource<b::main::{{closure}}>", "CacheSource"),
             ("alloc::sync::Arc<a::Rooms>", "Rooms"),
-            (
-                "core::option::Option<alloc::boxed::Box<a::Rooms<u8, b::C>>>",
-                "Rooms",
-            ),
-            (
-                "a::polled::Polled<a::CacheSource<fn() -> a::Counters>>",
-                "CacheSource",
-            ),
+            ("core::option::Option<alloc::boxed::Box<a::Rooms<u8, b::C>>>", "Rooms"),
+            ("a::polled::Polled<a::CacheSource<fn() -> a::Counters>>", "CacheSource"),
             ("alloc::boxed::Box<dyn a::source::Source>", "Source"),
-            (
-                "alloc::boxed::Box<dyn a::Source + core::marker::Send>",
-                "Source",
-            ),
+            ("alloc::boxed::Box<dyn a::Source + core::marker::Send>", "Source"),
             ("&a::Rooms", "Rooms"),
             ("Rooms", "Rooms"),
             ("a::Box", "Box"),
@@ -460,10 +419,7 @@ mod tests {
         let first = state.next_due(second, 0, 100);
         assert!((100..1_000_000_100).contains(&first), "{first}");
         let now = Instant::now();
-        state.last = Some(Returned {
-            began: now,
-            ended: now,
-        });
+        state.last = Some(Returned { began: now, ended: now });
         assert_eq!(state.next_due(second, 500, 700), 1_000_000_500);
         assert_eq!(state.next_due(second, 500, 2_000_000_000), 3_000_000_000);
         assert_eq!(state.next_due(Duration::ZERO, 0, 1), MIN_PERIOD);

@@ -1,8 +1,8 @@
 //! The cache over the last hour.
 //!
-//! A cache counts since it was created; an operator wants to know about the last hour. So samples of
-//! the cache's counters are kept for an hour, and their values one hour ago are interpolated between
-//! the two samples around that time.
+//! A cache counts since it was created; an operator wants to know about the last hour. So samples of the cache's
+//! counters are kept for an hour, and their values one hour ago are interpolated between the two samples around that
+//! time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,8 +32,7 @@ pub struct CacheCounters {
 
 /// Reads a cache's counters. Implemented for closures that return [`CacheCounters`].
 pub trait CacheStatter: Send + Sync {
-    /// Returns the current counters. Called once per snapshot, by several threads at once if
-    /// snapshots overlap.
+    /// Returns the current counters. Called once per snapshot, by several threads at once if snapshots overlap.
     fn stats(&self) -> CacheCounters;
 }
 
@@ -45,14 +44,13 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 
 /// Reports a cache's hit rate and evictions over the last hour, and its size.
 ///
-/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot, by differences
-/// of the cache's own counters. Until the source is an hour old they cover everything counted. If a
-/// counter falls, the cache has restarted, and all its counters count from zero. The more often
-/// the source is read, the more precise the window: between two reads, the counters are assumed to
-/// grow evenly.
+/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot, by differences of the cache's
+/// own counters. Until the source is an hour old they cover everything counted. If a counter falls, the cache has
+/// restarted, and all its counters count from zero. The more often the source is read, the more precise the window:
+/// between two reads, the counters are assumed to grow evenly.
 ///
-/// If calls of the [`CacheStatter`] overlap, the first to return is used. The others report its
-/// counters too, since theirs may be older.
+/// If calls of the [`CacheStatter`] overlap, the first to return is used. The others report its counters too, since
+/// theirs may be older.
 ///
 /// ```
 /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
@@ -82,11 +80,7 @@ impl<C: CacheStatter> CacheSource<C> {
 
     fn starting_now(statter: C, clock: CoarseClock) -> Self {
         let history = Mutex::new(History::starting_at(clock.read()));
-        Self {
-            statter,
-            clock,
-            history,
-        }
+        Self { statter, clock, history }
     }
 }
 
@@ -103,8 +97,8 @@ impl<C: CacheStatter> Source for CacheSource<C> {
         let counters = self.statter.stats();
         let mut history = self.lock();
         let now = self.clock.read();
-        // Counters that another call recorded meanwhile may be newer than these, which would then
-        // look like a restart.
+        // Counters that another call recorded meanwhile may be newer than these, which would then look like a
+        // restart.
         if history.recorded == recorded_before {
             history.record(now, counters);
         }
@@ -126,8 +120,8 @@ impl<C> fmt::Debug for CacheSource<C> {
 
 const HOUR: Nanos = WINDOW * Minute::NANOS;
 
-/// The newest sample is replaced while the one before it is less than this old: an hour has at most
-/// 482 samples, however often the source is read.
+/// The newest sample is replaced while the one before it is less than this old: an hour has at most 482 samples,
+/// however often the source is read.
 const MIN_SPACING: Nanos = 15 * Second::NANOS;
 
 /// Growth of the counters, in 128 bits: the sum over restarts may exceed 64.
@@ -149,11 +143,7 @@ impl Deltas {
 
     fn hit_rate_pct(self) -> f64 {
         let lookups = self.hits.saturating_add(self.misses);
-        if lookups == 0 {
-            0.0
-        } else {
-            100.0 * self.hits as f64 / lookups as f64
-        }
+        if lookups == 0 { 0.0 } else { 100.0 * self.hits as f64 / lookups as f64 }
     }
 
     fn evictions(self) -> u64 {
@@ -163,11 +153,7 @@ impl Deltas {
 
 impl From<CacheCounters> for Deltas {
     fn from(counters: CacheCounters) -> Self {
-        Self {
-            hits: counters.hits.into(),
-            misses: counters.misses.into(),
-            evictions: counters.evictions.into(),
-        }
+        Self { hits: counters.hits.into(), misses: counters.misses.into(), evictions: counters.evictions.into() }
     }
 }
 
@@ -208,10 +194,7 @@ impl History {
     /// Starts with zero counters: what the cache has counted before is growth of the first sample.
     fn starting_at(at: Nanos) -> Self {
         Self {
-            samples: VecDeque::from([Sample {
-                at,
-                total: Deltas::default(),
-            }]),
+            samples: VecDeque::from([Sample { at, total: Deltas::default() }]),
             counters: CacheCounters::default(),
             recorded: 0,
         }
@@ -220,16 +203,10 @@ impl History {
     fn record(&mut self, now: Nanos, counters: CacheCounters) {
         let before = std::mem::replace(&mut self.counters, counters);
         self.recorded += 1;
-        // One counter that falls shows that all have restarted, even one that has passed its old
-        // value since.
-        let restarted = counters.hits < before.hits
-            || counters.misses < before.misses
-            || counters.evictions < before.evictions;
-        let before = if restarted {
-            CacheCounters::default()
-        } else {
-            before
-        };
+        // One counter that falls shows that all have restarted, even one that has passed its old value since.
+        let restarted =
+            counters.hits < before.hits || counters.misses < before.misses || counters.evictions < before.evictions;
+        let before = if restarted { CacheCounters::default() } else { before };
         let growth = Deltas::from(counters).combine(before.into(), u128::saturating_sub);
         let total = self.newest().combine(growth, u128::saturating_add);
         let before_newest = self.samples.iter().rev().nth(1);
@@ -255,9 +232,7 @@ impl History {
     }
 
     fn newest(&self) -> Deltas {
-        self.samples
-            .back()
-            .map_or_else(Deltas::default, |sample| sample.total)
+        self.samples.back().map_or_else(Deltas::default, |sample| sample.total)
     }
 }
 
@@ -271,10 +246,7 @@ mod tests {
     use std::time::Duration;
 
     fn hits(hits: u64) -> CacheCounters {
-        CacheCounters {
-            hits,
-            ..Default::default()
-        }
+        CacheCounters { hits, ..Default::default() }
     }
 
     #[test]
@@ -301,22 +273,14 @@ mod tests {
     #[test]
     fn restarts_with_full_counters_do_not_distort_later_hours() {
         let mut history = History::starting_at(0);
-        let full = CacheCounters {
-            hits: u64::MAX,
-            evictions: u64::MAX,
-            ..Default::default()
-        };
+        let full = CacheCounters { hits: u64::MAX, evictions: u64::MAX, ..Default::default() };
         for hour in 0..4 {
             history.record(2 * hour * HOUR, full);
             history.last_hour(2 * hour * HOUR);
             history.record((2 * hour + 1) * HOUR, CacheCounters::default());
         }
         for (hour, hits, misses) in [(9, 3, 1), (10, 6, 2)] {
-            let counters = CacheCounters {
-                hits,
-                misses,
-                ..Default::default()
-            };
+            let counters = CacheCounters { hits, misses, ..Default::default() };
             history.record(hour * HOUR, counters);
         }
         let gained = history.last_hour(10 * HOUR);
@@ -348,13 +312,8 @@ mod tests {
         let hits_recorded = || source.lock().newest().hits;
 
         let blocked = call();
-        is_entered
-            .recv_timeout(LIMIT)
-            .expect("the first call begins");
-        assert!(
-            call().recv_timeout(LIMIT).is_ok(),
-            "a later call is blocked"
-        );
+        is_entered.recv_timeout(LIMIT).expect("the first call begins");
+        assert!(call().recv_timeout(LIMIT).is_ok(), "a later call is blocked");
         assert_eq!(hits_recorded(), 110);
         release.send(()).expect("the first call waits");
         assert!(blocked.recv_timeout(LIMIT).is_ok());

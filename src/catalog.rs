@@ -1,7 +1,7 @@
 //! Every metric of a [`Snapshot`], in the order of the text page.
 //!
-//! `docs/METRICS.md` has the same list, and a test compares the two. Only bounded labels are
-//! exported; the names of channels, users and tokens never are.
+//! `docs/METRICS.md` has the same list, and a test compares the two. Only bounded labels are exported; the names of
+//! channels, users and tokens never are.
 
 use std::collections::BTreeMap;
 
@@ -38,10 +38,7 @@ pub(crate) enum Value {
 }
 
 /// A family whose samples are read from a [`Snapshot`].
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "a test compares unit and scope with the docs")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "a test compares unit and scope with the docs"))]
 pub(crate) struct Metric {
     pub(crate) family: FamilyMetadata,
     pub(crate) unit: &'static str,
@@ -62,8 +59,8 @@ pub(crate) enum Scope {
 pub(crate) enum Samples {
     /// One sample without labels.
     Single(fn(&Snapshot) -> Value),
-    /// The names of the labels, and a function that passes the labels' values and the value of each
-    /// sample to a callback.
+    /// The names of the labels, and a function that passes the labels' values and the value of each sample to a
+    /// callback.
     Labeled(&'static [&'static str], fn(&Snapshot, Emit<'_>)),
 }
 
@@ -77,10 +74,7 @@ pub(crate) const METRICS: &[Metric] = &[
         samples: Single(|s| s.channels.total_active.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_channels_by_pattern",
-            "Open channels by channel pattern.",
-        ),
+        family: gauge("parsec_telemetry_channels_by_pattern", "Open channels by channel pattern."),
         unit: "channels",
         scope: Shared,
         samples: Labeled(&["pattern"], |s, emit| by_key(&s.channels.by_pattern, emit)),
@@ -104,10 +98,7 @@ pub(crate) const METRICS: &[Metric] = &[
         samples: Labeled(&["aspect"], |s, emit| by_key(&s.envelopes.by_aspect, emit)),
     },
     Metric {
-        family: counter(
-            "parsec_telemetry_envelopes_total",
-            "Envelopes published by aspect.",
-        ),
+        family: counter("parsec_telemetry_envelopes_total", "Envelopes published by aspect."),
         unit: "envelopes",
         scope: Process,
         samples: Labeled(&["aspect"], |s, emit| by_key(&s.envelopes.by_aspect, emit)),
@@ -125,64 +116,43 @@ pub(crate) const METRICS: &[Metric] = &[
         samples: Single(|s| s.presence.total_agents.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_presence_average_per_channel",
-            "Mean number of users and agents per channel.",
-        ),
+        family: gauge("parsec_telemetry_presence_average_per_channel", "Mean number of users and agents per channel."),
         unit: "members",
         scope: Shared,
         samples: Single(|s| s.presence.average_per_channel.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_history_buffered",
-            "Envelopes in the history buffers.",
-        ),
+        family: gauge("parsec_telemetry_history_buffered", "Envelopes in the history buffers."),
         unit: "envelopes",
         scope: Process,
         samples: Single(|s| s.history.total_envelopes_buffered.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_history_buffer_utilization_pct",
-            "Used capacity of the history buffers.",
-        ),
+        family: gauge("parsec_telemetry_history_buffer_utilization_pct", "Used capacity of the history buffers."),
         unit: "percent",
         scope: Process,
         samples: Single(|s| s.history.buffer_utilization_pct.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_tokens_issued_last_hour",
-            "Tokens issued in the last 60 minutes.",
-        ),
+        family: gauge("parsec_telemetry_tokens_issued_last_hour", "Tokens issued in the last 60 minutes."),
         unit: "tokens",
         scope: Process,
         samples: Single(|s| s.tokens.issued_last_hour.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_tokens_revoked_last_hour",
-            "Tokens revoked in the last 60 minutes.",
-        ),
+        family: gauge("parsec_telemetry_tokens_revoked_last_hour", "Tokens revoked in the last 60 minutes."),
         unit: "tokens",
         scope: Process,
         samples: Single(|s| s.tokens.revoked_last_hour.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_tokens_active",
-            "Tokens issued, less those revoked or expired.",
-        ),
+        family: gauge("parsec_telemetry_tokens_active", "Tokens issued, less those revoked or expired."),
         unit: "tokens",
         scope: Process,
         samples: Single(|s| s.tokens.active_count.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_cache_hit_rate_pct",
-            "Cache lookups of the last 60 minutes that were hits.",
-        ),
+        family: gauge("parsec_telemetry_cache_hit_rate_pct", "Cache lookups of the last 60 minutes that were hits."),
         unit: "percent",
         scope: Process,
         samples: Single(|s| s.cache.hit_rate_pct.into()),
@@ -194,28 +164,19 @@ pub(crate) const METRICS: &[Metric] = &[
         samples: Single(|s| s.cache.size_bytes.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_cache_size_entries",
-            "Entries in the cache.",
-        ),
+        family: gauge("parsec_telemetry_cache_size_entries", "Entries in the cache."),
         unit: "entries",
         scope: Process,
         samples: Single(|s| s.cache.size_entries.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_telemetry_cache_evictions_last_hour",
-            "Cache entries evicted in the last 60 minutes.",
-        ),
+        family: gauge("parsec_telemetry_cache_evictions_last_hour", "Cache entries evicted in the last 60 minutes."),
         unit: "entries",
         scope: Process,
         samples: Single(|s| s.cache.evictions_last_hour.into()),
     },
     Metric {
-        family: gauge(
-            "parsec_alerts_firing",
-            "Whether the alert rule fires: 1 if it does, 0 otherwise.",
-        ),
+        family: gauge("parsec_alerts_firing", "Whether the alert rule fires: 1 if it does, 0 otherwise."),
         unit: "boolean",
         scope: Process,
         samples: Labeled(&["alert", "severity"], |s, emit| {
@@ -240,18 +201,12 @@ pub(crate) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
-        family: counter(
-            "parsec_alerts_fired_total",
-            "How many times the alert rule started to fire.",
-        ),
+        family: counter("parsec_alerts_fired_total", "How many times the alert rule started to fire."),
         unit: "alerts",
         scope: Process,
         samples: Labeled(&["alert", "severity"], |s, emit| {
             for rule in rules(s) {
-                emit(
-                    &[&rule.name, rule.severity.as_str()],
-                    rule.fired_total.into(),
-                );
+                emit(&[&rule.name, rule.severity.as_str()], rule.fired_total.into());
             }
         }),
     },
@@ -284,34 +239,22 @@ pub(crate) const METRICS: &[Metric] = &[
         }),
     },
     Metric {
-        family: counter(
-            "parsec_telemetry_source_panics_total",
-            "Calls of the source that panicked.",
-        ),
+        family: counter("parsec_telemetry_source_panics_total", "Calls of the source that panicked."),
         unit: "calls",
         scope: Process,
         samples: Labeled(&["source", "type"], |s, emit| {
             for source in sources(s) {
-                emit(
-                    &[&source.name, &source.type_name],
-                    source.panics_total.into(),
-                );
+                emit(&[&source.name, &source.type_name], source.panics_total.into());
             }
         }),
     },
     Metric {
-        family: counter(
-            "parsec_telemetry_source_timeouts_total",
-            "Calls of the source that exceeded their deadline.",
-        ),
+        family: counter("parsec_telemetry_source_timeouts_total", "Calls of the source that exceeded their deadline."),
         unit: "calls",
         scope: Process,
         samples: Labeled(&["source", "type"], |s, emit| {
             for source in sources(s) {
-                emit(
-                    &[&source.name, &source.type_name],
-                    source.timeouts_total.into(),
-                );
+                emit(&[&source.name, &source.type_name], source.timeouts_total.into());
             }
         }),
     },
@@ -331,19 +274,11 @@ pub(crate) const METRICS: &[Metric] = &[
 ];
 
 pub(crate) const fn gauge(name: &'static str, help: &'static str) -> FamilyMetadata {
-    FamilyMetadata {
-        metric_type: Gauge,
-        name,
-        help,
-    }
+    FamilyMetadata { metric_type: Gauge, name, help }
 }
 
 pub(crate) const fn counter(name: &'static str, help: &'static str) -> FamilyMetadata {
-    FamilyMetadata {
-        metric_type: Counter,
-        name,
-        help,
-    }
+    FamilyMetadata { metric_type: Counter, name, help }
 }
 
 impl MetricType {
@@ -386,8 +321,8 @@ fn by_key(counts: &BTreeMap<String, u64>, emit: Emit<'_>) {
     }
 }
 
-// A snapshot that was built or read from JSON may contain a name twice. Each label set must appear
-// once: Prometheus rejects a page with duplicates.
+// A snapshot that was built or read from JSON may contain a name twice. Each label set must appear once: Prometheus
+// rejects a page with duplicates.
 
 fn rules(snapshot: &Snapshot) -> Vec<&RuleStatus> {
     let mut rules: Vec<&RuleStatus> = snapshot.rules.iter().collect();
@@ -396,8 +331,8 @@ fn rules(snapshot: &Snapshot) -> Vec<&RuleStatus> {
     rules
 }
 
-/// Returns name, severity and whether it fires for every rule, and for every firing alert whose
-/// rule the snapshot does not contain.
+/// Returns name, severity and whether it fires for every rule, and for every firing alert whose rule the snapshot
+/// does not contain.
 fn alerts(snapshot: &Snapshot) -> Vec<(&str, Severity, bool)> {
     let firing = snapshot.alerts.iter();
     let firing = firing.map(|alert| (alert.name.as_str(), alert.severity, true));
@@ -437,11 +372,7 @@ mod tests {
             Single(_) => &[],
             Labeled(labels, _) => labels,
         };
-        let mut row = format!(
-            "| `{}` | {} |",
-            metric.family.name,
-            metric.family.metric_type.as_str()
-        );
+        let mut row = format!("| `{}` | {} |", metric.family.name, metric.family.metric_type.as_str());
         for (index, label) in labels.iter().enumerate() {
             let separator = if index > 0 { "," } else { "" };
             write!(row, "{separator} `{label}`").expect("a String accepts every write");
@@ -475,11 +406,7 @@ mod tests {
     fn metadata_follows_the_conventions_of_the_formats() {
         let mut names = BTreeSet::new();
         for metric in METRICS {
-            let FamilyMetadata {
-                metric_type,
-                name,
-                help,
-            } = metric.family;
+            let FamilyMetadata { metric_type, name, help } = metric.family;
             assert!(names.insert(name), "{name} appears twice");
             assert_eq!(name.ends_with("_total"), metric_type == Counter, "{name}");
             assert!(!help.contains(['\\', '"', '\n']), "{name}: {help}");

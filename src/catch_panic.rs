@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls `call`. If it panics, returns the panic's message.
 ///
-/// Unwind safe, because no caller changes anything of its own in the closure, and what the closure
-/// captures is for its owner to keep consistent.
+/// Unwind safe, because no caller changes anything of its own in the closure, and what the closure captures is for
+/// its owner to keep consistent.
 pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     let payload = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => return Ok(value),

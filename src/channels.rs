@@ -37,8 +37,8 @@ pub struct ChannelEntry<'a> {
 pub trait ChannelLister: Send + Sync {
     /// Calls `visit` once for each open channel, in any order.
     ///
-    /// Called once per snapshot. Each pattern is copied once and nothing else is, so a lister that
-    /// holds a lock meanwhile holds it for a few nanoseconds per channel.
+    /// Called once per snapshot. Each pattern is copied once and nothing else is, so a lister that holds a lock
+    /// meanwhile holds it for a few nanoseconds per channel.
     fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>));
 }
 
@@ -71,11 +71,7 @@ impl<L: ChannelLister> Source for ChannelSource<L> {
     fn channels(&self) -> Option<ChannelStats> {
         let mut stats = ChannelStats::default();
         self.lister.list(&mut |channel| {
-            let pattern = if channel.pattern.is_empty() {
-                UNKNOWN_NAME
-            } else {
-                channel.pattern
-            };
+            let pattern = if channel.pattern.is_empty() { UNKNOWN_NAME } else { channel.pattern };
             stats.total_active += 1;
             match stats.by_pattern.get_mut(pattern) {
                 Some(active) => *active += 1,

@@ -1,15 +1,13 @@
 //! The clocks of the counters.
 //!
-//! Reading the time costs more than recording an event, so recording reads a tick that is published
-//! once per second instead. A [`CoarseClock`] has a thread, the ticker, which wakes at the start of
-//! each second and publishes the tick. A snapshot reads the exact time and publishes the tick as
-//! well, if the ticker has not done so yet.
+//! Reading the time costs more than recording an event, so recording reads a tick that is published once per second
+//! instead. A [`CoarseClock`] has a thread, the ticker, which wakes at the start of each second and publishes the
+//! tick. A snapshot reads the exact time and publishes the tick as well, if the ticker has not done so yet.
 //!
 //! # Orderings
 //!
-//! All accesses to ticks are `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never
-//! decreases it. A read that happens after an event was recorded sees that event's tick or a later
-//! one, by coherence.
+//! All accesses to ticks are `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never decreases it. A
+//! read that happens after an event was recorded sees that event's tick or a later one, by coherence.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -24,13 +22,12 @@ use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 
 /// A clock with a resolution of one second that costs one load to read.
 ///
-/// Counters use [`CoarseClock::shared`] by default. Clones are the same clock. Its ticker, a thread
-/// named `parsec-ticker`, wakes once per second and ends after the clock's last clone is dropped;
-/// dropping does not wait for it.
+/// Counters use [`CoarseClock::shared`] by default. Clones are the same clock. Its ticker, a thread named
+/// `parsec-ticker`, wakes once per second and ends after the clock's last clone is dropped; dropping does not wait
+/// for it.
 ///
-/// If the ticker cannot be spawned, or in a child process after `fork` (where it does not exist),
-/// each snapshot advances the clock instead, and events are placed in time only as precisely as
-/// snapshots are frequent.
+/// If the ticker cannot be spawned, or in a child process after `fork` (where it does not exist), each snapshot
+/// advances the clock instead, and events are placed in time only as precisely as snapshots are frequent.
 ///
 /// ```
 /// use parsec_telemetry::{CoarseClock, EnvelopeCounters};
@@ -50,8 +47,7 @@ pub struct CoarseClock {
 impl CoarseClock {
     /// Returns the process-wide clock, which starts at first use and never stops.
     ///
-    /// The first clock of a process calibrates the processor's cycle counter, which takes up to 0.2
-    /// seconds, once.
+    /// The first clock of a process calibrates the processor's cycle counter, which takes up to 0.2 seconds, once.
     #[must_use]
     pub fn shared() -> Self {
         static SHARED: OnceLock<CoarseClock> = OnceLock::new();
@@ -63,10 +59,7 @@ impl CoarseClock {
     pub fn start() -> Self {
         let ticks = Arc::new(Ticks::new(quanta::Clock::new(), Wall::System));
         let ticker = Ticker::start(Arc::clone(&ticks)).map(Arc::new);
-        Self {
-            ticks,
-            _ticker: ticker,
-        }
+        Self { ticks, _ticker: ticker }
     }
 
     /// Returns the wall time: the system's, or a [`ManualClock`]'s own.
@@ -94,9 +87,7 @@ impl CoarseClock {
 
 impl fmt::Debug for CoarseClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CoarseClock")
-            .field("second", &self.tick::<Second>())
-            .finish_non_exhaustive()
+        f.debug_struct("CoarseClock").field("second", &self.tick::<Second>()).finish_non_exhaustive()
     }
 }
 
@@ -117,13 +108,7 @@ enum Wall {
 
 impl Ticks {
     fn new(time: quanta::Clock, wall: Wall) -> Self {
-        Self {
-            second: PublishedTick::new(),
-            minute: PublishedTick::new(),
-            zero: time.now(),
-            time,
-            wall,
-        }
+        Self { second: PublishedTick::new(), minute: PublishedTick::new(), zero: time.now(), time, wall }
     }
 
     fn elapsed(&self) -> Duration {
@@ -165,8 +150,8 @@ impl Published for Minute {
     }
 }
 
-/// The tick that recording threads read, on its own cache line: a neighbour that is written more
-/// often than once a second would invalidate the line for all of them.
+/// The tick that recording threads read, on its own cache line: a neighbour that is written more often than once a
+/// second would invalidate the line for all of them.
 pub(crate) struct PublishedTick<U> {
     word: CachePadded<Atomic<u64>>,
     unit: std::marker::PhantomData<U>,
@@ -174,10 +159,7 @@ pub(crate) struct PublishedTick<U> {
 
 impl<U: Unit> PublishedTick<U> {
     fn new() -> Self {
-        Self {
-            word: CachePadded::new(Atomic::new(Tick::<U>::at(START).word())),
-            unit: std::marker::PhantomData,
-        }
+        Self { word: CachePadded::new(Atomic::new(Tick::<U>::at(START).word())), unit: std::marker::PhantomData }
     }
 
     #[inline]
@@ -197,8 +179,7 @@ impl<U: Unit> PublishedTick<U> {
     }
 }
 
-/// The thread that advances a clock. It holds the ticks and not the clock, so it does not keep the
-/// clock alive.
+/// The thread that advances a clock. It holds the ticks and not the clock, so it does not keep the clock alive.
 struct Ticker {
     thread: Thread,
     ended: Arc<AtomicBool>,
@@ -208,24 +189,19 @@ impl Ticker {
     /// `None` if the thread cannot be spawned.
     fn start(ticks: Arc<Ticks>) -> Option<Self> {
         let ended = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new()
-            .name("parsec-ticker".to_owned())
-            .spawn({
-                let ended = Arc::clone(&ended);
-                move || {
-                    // Relaxed: the store in `drop` precedes `unpark`, which synchronizes with the
-                    // return of `park_timeout`.
-                    while !ended.load(Relaxed) {
-                        let into_second = ticks.advance() % Second::NANOS;
-                        // After an early wake-up, the loop parks for the rest of the second.
-                        thread::park_timeout(Duration::from_nanos(Second::NANOS - into_second));
-                    }
+        let thread = thread::Builder::new().name("parsec-ticker".to_owned()).spawn({
+            let ended = Arc::clone(&ended);
+            move || {
+                // Relaxed: the store in `drop` precedes `unpark`, which synchronizes with the return of
+                // `park_timeout`.
+                while !ended.load(Relaxed) {
+                    let into_second = ticks.advance() % Second::NANOS;
+                    // After an early wake-up, the loop parks for the rest of the second.
+                    thread::park_timeout(Duration::from_nanos(Second::NANOS - into_second));
                 }
-            });
-        thread.ok().map(|thread| Self {
-            thread: thread.thread().clone(),
-            ended,
-        })
+            }
+        });
+        thread.ok().map(|thread| Self { thread: thread.thread().clone(), ended })
     }
 }
 
@@ -268,13 +244,7 @@ impl ManualClock {
     pub fn new() -> Self {
         let (time, mock) = quanta::Clock::mock();
         let ticks = Ticks::new(time, Wall::From(SystemTime::UNIX_EPOCH + MANUAL_START));
-        Self {
-            clock: CoarseClock {
-                ticks: Arc::new(ticks),
-                _ticker: None,
-            },
-            time: mock,
-        }
+        Self { clock: CoarseClock { ticks: Arc::new(ticks), _ticker: None }, time: mock }
     }
 
     /// Returns this clock as counters, sources and aggregators take it.
@@ -306,9 +276,7 @@ impl Default for ManualClock {
 
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualClock")
-            .field("now", &self.now())
-            .finish_non_exhaustive()
+        f.debug_struct("ManualClock").field("now", &self.now()).finish_non_exhaustive()
     }
 }
 
@@ -322,10 +290,7 @@ mod tests {
     fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !done() {
-            assert!(
-                Instant::now() < deadline,
-                "{what} did not happen within ten seconds"
-            );
+            assert!(Instant::now() < deadline, "{what} did not happen within ten seconds");
             thread::yield_now();
         }
     }
@@ -351,10 +316,7 @@ mod tests {
     /// As in a child process after `fork`, or if the thread could not be spawned.
     #[test]
     fn reads_advance_a_clock_without_a_ticker() {
-        let clock = CoarseClock {
-            ticks: Arc::new(Ticks::new(quanta::Clock::new(), Wall::System)),
-            _ticker: None,
-        };
+        let clock = CoarseClock { ticks: Arc::new(Ticks::new(quanta::Clock::new(), Wall::System)), _ticker: None };
         let (second, minute) = (clock.tick::<Second>(), clock.tick::<Minute>());
         wait_for("the next second", || {
             clock.read();

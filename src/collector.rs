@@ -1,5 +1,5 @@
-//! Sources, rules and boards become a snapshot: for the caller of `snapshot()` on its own thread,
-//! for pages on the collector thread.
+//! Sources, rules and boards become a snapshot: for the caller of `snapshot()` on its own thread, for pages on the
+//! collector thread.
 //!
 //! ```text
 //!  request ─► pending ─► sources called, or deadline ─► merged ─► rules evaluated ─► answered
@@ -74,8 +74,8 @@ pub(crate) struct Collector {
     shared: Mutex<Option<Arc<Shared>>>,
 }
 
-/// What the threads of an aggregator share. Made when it is first read, and again in a child
-/// process, which has none of its parent's threads.
+/// What the threads of an aggregator share. Made when it is first read, and again in a child process, which has none
+/// of its parent's threads.
 struct Shared {
     process: u32,
     started_at: SystemTime,
@@ -98,10 +98,7 @@ pub(crate) struct Durations {
 
 impl Collector {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self {
-            setup,
-            shared: Mutex::new(None),
-        }
+        Self { setup, shared: Mutex::new(None) }
     }
 
     pub(crate) fn setup(&self) -> &Setup {
@@ -118,8 +115,8 @@ impl Collector {
         self.shared().latest(freshness)
     }
 
-    /// Answers a request from the collector thread, by its deadline. Where the system has no thread
-    /// left, answers it from this one, which may block.
+    /// Answers a request from the collector thread, by its deadline. Where the system has no thread left, answers it
+    /// from this one, which may block.
     pub(crate) fn request(&self, request: PendingRequest) {
         let shared = self.shared();
         lock(&shared.pending).push(request);
@@ -177,16 +174,9 @@ impl Shared {
     fn merge(&self) -> (Snapshot, Nanos, Coverage) {
         let (at, reading) = (self.clock.now(), self.clock.read());
         let board = self.board.read();
-        let mut snapshot = Snapshot {
-            started_at: self.started_at,
-            sources: board.statuses,
-            ..Snapshot::empty(at)
-        };
+        let mut snapshot = Snapshot { started_at: self.started_at, sources: board.statuses, ..Snapshot::empty(at) };
         merge(&board.reports, self.envelope_rate, &mut snapshot);
-        let coverage = Coverage {
-            fresh_since: board.fresh_since,
-            abandoned_at: board.abandoned_at,
-        };
+        let coverage = Coverage { fresh_since: board.fresh_since, abandoned_at: board.abandoned_at };
         (snapshot, reading, coverage)
     }
 
@@ -252,10 +242,7 @@ impl CollectorThread {
     /// Answers the requests that can be answered. Returns when the next deadline is.
     fn step(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         self.waiting.append(&mut lock(&shared.pending));
-        self.evaluation = self
-            .evaluation
-            .take()
-            .and_then(|running| running.advance(shared));
+        self.evaluation = self.evaluation.take().and_then(|running| running.advance(shared));
         self.answer_from_latest(shared);
 
         let now = Instant::now();
@@ -282,12 +269,8 @@ impl CollectorThread {
             } else {
                 let snapshot = Arc::new(snapshot);
                 shared.evaluator.start(&snapshot, reading);
-                let evaluation = Evaluation {
-                    snapshot,
-                    coverage,
-                    requests: ready,
-                    not_before: Instant::now() + MIN_RULES_TIME,
-                };
+                let evaluation =
+                    Evaluation { snapshot, coverage, requests: ready, not_before: Instant::now() + MIN_RULES_TIME };
                 self.evaluation = evaluation.advance(shared);
             }
         }
@@ -306,12 +289,7 @@ impl CollectorThread {
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|request| {
             let is_late = now >= request.deadline;
-            request.deadline
-                + if is_late {
-                    MIN_RULES_TIME
-                } else {
-                    Duration::ZERO
-                }
+            request.deadline + if is_late { MIN_RULES_TIME } else { Duration::ZERO }
         });
         let evaluating = self.evaluation.iter().flat_map(|evaluation| {
             let requests = evaluation.requests.iter();
@@ -322,8 +300,8 @@ impl CollectorThread {
 }
 
 impl Evaluation {
-    /// Answers the requests if the evaluation has ended, and otherwise those whose deadline has
-    /// passed. Returns the evaluation if requests are left.
+    /// Answers the requests if the evaluation has ended, and otherwise those whose deadline has passed. Returns the
+    /// evaluation if requests are left.
     fn advance(mut self, shared: &Shared) -> Option<Self> {
         if shared.evaluator.is_idle() {
             let collected = shared.keep(Self::collected(self.snapshot, self.coverage, shared));

@@ -23,9 +23,8 @@
 //!  a slot, one word:   │ lap (29 bits) │ index + count (35 bits) │
 //! ```
 //!
-//! Each thread that counts owns a shard of each counter and is the only one to write it. So a count
-//! is a load of the tick, and on each of two words that no other thread writes a load, an addition
-//! and a store:
+//! Each thread that counts owns a shard of each counter and is the only one to write it. So a count is a load of the
+//! tick, and on each of two words that no other thread writes a load, an addition and a store:
 //!
 //! ```text
 //!  tick  = clock.load()
@@ -34,24 +33,23 @@
 //!  total = totals[aspect];   total.store(total.load() + 1)
 //! ```
 //!
-//! There is no locked instruction in it, no retry and no fence. A tick is kept as the word that its
-//! slot holds when it is empty, so that one comparison tells a slot of an earlier lap from one of
-//! this: see the drawing at the head of `raw/slot.rs`. Lap and count change in one word; no reader
-//! can see half of it. That `if` is taken once a second, and it is also where a ring notes its
-//! newest tick, by which a reader passes over a silent ring for one load.
+//! There is no locked instruction in it, no retry and no fence. A tick is kept as the word that its slot holds when
+//! it is empty, so that one comparison tells a slot of an earlier lap from one of this: see the drawing at the head
+//! of `raw/slot.rs`. Lap and count change in one word; no reader can see half of it. That `if` is taken once a
+//! second, and it is also where a ring notes its newest tick, by which a reader passes over a silent ring for one
+//! load.
 //!
-//! A thread finds its shard by a small dense number that it was given at its first count. The
-//! shards of the first numbers (twice as many as there are cores, up to the next power of two, 16
-//! at the least) stand in one slab. When a thread ends, its number goes back and the next new
-//! thread takes it over, and with it the shards and all that they hold.
+//! A thread finds its shard by a small dense number that it was given at its first count. The shards of the first
+//! numbers (twice as many as there are cores, up to the next power of two, 16 at the least) stand in one slab. When a
+//! thread ends, its number goes back and the next new thread takes it over, and with it the shards and all that they
+//! hold.
 //!
-//! A thread that has no number counts on a shard that is shared, by atomic read-modify-writes: one
-//! that is in the destructors of its thread-locals, after its number has gone back, and one that
-//! starts while 16,384 others hold numbers.
+//! A thread that has no number counts on a shard that is shared, by atomic read-modify-writes: one that is in the
+//! destructors of its thread-locals, after its number has gone back, and one that starts while 16,384 others hold
+//! numbers.
 //!
-//! Nobody reads the time in order to count. A clock has a thread that wakes at the turn of each
-//! second and publishes the tick; whoever takes a snapshot publishes it as well, if the turn has
-//! come.
+//! Nobody reads the time in order to count. A clock has a thread that wakes at the turn of each second and publishes
+//! the tick; whoever takes a snapshot publishes it as well, if the turn has come.
 //!
 //! On x86-64 a count by handle is some twenty instructions; in a loop:
 //!
@@ -74,21 +72,21 @@
 //!  incq  totals(%rax,%rsi,8)        the aspect's total
 //! ```
 //!
-//! with a few more to copy a register, to see that the aspect's total is one of the first 65, and
-//! for the loop. By a thread whose shard is not in the slab, it is some sixty. By a name of up to
-//! eight bytes it is about sixty, by one of up to 64 bytes about a hundred: such a name is read as
-//! its two ends, which overlap or meet, hashed and compared in a few wide words.
+//! with a few more to copy a register, to see that the aspect's total is one of the first 65, and for the loop. By a
+//! thread whose shard is not in the slab, it is some sixty. By a name of up to eight bytes it is about sixty, by one
+//! of up to 64 bytes about a hundred: such a name is read as its two ends, which overlap or meet, hashed and compared
+//! in a few wide words.
 //!
 //! Other shapes were measured, by `cargo bench --bench observe` in one run each, and left:
 //!
-//! - The totals in a box of their own, beside the shard: 3.5 × FLOOR where inline is 3.0 ×. Rings
-//!   and totals in two slabs: 4.5 ×.
-//! - A handle bound to its thread (`!Send`), which need not look for its shard: 18 instructions
-//!   instead of 21. In a loop that does nothing but count it is 2.4 × as fast; where the handle is
-//!   read each time it is not faster (2.3 ns both). A thread that counts does something else as
-//!   well, and such a handle in a thread-local could outlive its thread's number.
-//! - A name compared by a call (`memcmp`) behind a hash of three multiplications: 174 instructions
-//!   instead of 101, and 11.6 ns instead of 6.6.
+//! - The totals in a box of their own, beside the shard: 3.5 × FLOOR where inline is 3.0 ×. Rings and totals in two
+//!   slabs: 4.5 ×.
+//! - A handle bound to its thread (`!Send`), which need not look for its shard: 18 instructions instead of 21. In a
+//!   loop that does nothing but count it is 2.4 × as fast; where the handle is read each time it is not faster (2.3
+//!   ns both). A thread that counts does something else as well, and such a handle in a thread-local could outlive
+//!   its thread's number.
+//! - A name compared by a call (`memcmp`) behind a hash of three multiplications: 174 instructions instead of 101,
+//!   and 11.6 ns instead of 6.6.
 //!
 //! # What is promised
 //!
@@ -106,33 +104,28 @@
 //! | The numbers mean what is said below. | Integers up to one division. | `tests/laws.rs`, `tests/windows.rs`, `fuzz/`: a plain model of them |
 //! | A source or rule that panics leaves the rest right. | Each call is caught for itself. | `tests/aggregator.rs` |
 //!
-//! The models run under [loom](https://docs.rs/loom), which tries every schedule and every value
-//! that a load may see: `RUSTFLAGS="--cfg parsec_loom" cargo test --no-default-features --lib
-//! loom::`. Each collects what its schedules come to and names every outcome that may be, so that
-//! one which explores nothing fails.
+//! The models run under [loom](https://docs.rs/loom), which tries every schedule and every value that a load may see:
+//! `RUSTFLAGS="--cfg parsec_loom" cargo test --no-default-features --lib loom::`. Each collects what its schedules
+//! come to and names every outcome that may be, so that one which explores nothing fails.
 //!
-//! `.ci/mutations` breaks each ordering and each step above in a copy, one at a time, and expects
-//! the models to notice. All twenty are caught: a slot not turned over, turned over at every count,
-//! or counted on from an earlier lap; the newest tick not set, by the owner or on the shared ring;
-//! the shared ring or the shared totals without an exchange; a held-up writer counting in the next
-//! lap; numbers given back without `Release`, taken without `Acquire`, or taken without an
-//! exchange; names published without `Release`, found without `Acquire`, their id stored after
-//! their tag, not looked for again under the lock, or when the table is full, or a full table seen
+//! `.ci/mutations` breaks each ordering and each step above in a copy, one at a time, and expects the models to
+//! notice. All twenty are caught: a slot not turned over, turned over at every count, or counted on from an earlier
+//! lap; the newest tick not set, by the owner or on the shared ring; the shared ring or the shared totals without an
+//! exchange; a held-up writer counting in the next lap; numbers given back without `Release`, taken without
+//! `Acquire`, or taken without an exchange; names published without `Release`, found without `Acquire`, their id
+//! stored after their tag, not looked for again under the lock, or when the table is full, or a full table seen
 //! without `Acquire`; retirements without `Release`, without `Acquire`, or loaded after issues.
 //!
 //! # What the numbers mean
 //!
-//! - **Rate**: the events of the last 60 seconds, divided by 60. The slot that straddles the far
-//!   edge of the window counts for the part of it that is still inside, so that an even stream of
-//!   100 a second reads as 100 and not as a saw. In its first minute a counter divides by its age
-//!   instead, but by one second at least.
+//! - **Rate**: the events of the last 60 seconds, divided by 60. The slot that straddles the far edge of the window
+//!   counts for the part of it that is still inside, so that an even stream of 100 a second reads as 100 and not as a
+//!   saw. In its first minute a counter divides by its age instead, but by one second at least.
 //! - **Last hour**: the same with 60 minutes, rounded to a whole number of events, halves up.
-//! - **An event of another time** (`observe_at`) is placed by its age against the clock's wall
-//!   time. Older than the window it is in the totals only; from the future it counts as now.
-//! - **Averages** are taken over the sources that report a section, zeros included. Counts are
-//!   summed.
-//! - **Cache**: from what the cache's own counters gained within the last hour, or since the source
-//!   was made.
+//! - **An event of another time** (`observe_at`) is placed by its age against the clock's wall time. Older than the
+//!   window it is in the totals only; from the future it counts as now.
+//! - **Averages** are taken over the sources that report a section, zeros included. Counts are summed.
+//! - **Cache**: from what the cache's own counters gained within the last hour, or since the source was made.
 //!
 //! # Memory
 //!
@@ -144,16 +137,14 @@
 //!  shard of tokens    = 2 × (64 slots × 8 + 16) + 8 bytes, padded: 1,152 bytes
 //! ```
 //!
-//! With 16 shards in the slab that is 19 KiB, and some 6 KiB for the table of names, beside the
-//! names themselves: flat for ever, whether or not it is read.
+//! With 16 shards in the slab that is 19 KiB, and some 6 KiB for the table of names, beside the names themselves:
+//! flat for ever, whether or not it is read.
 //!
 //! # Where it stops
 //!
-//! - It keeps one window, of a minute or an hour, and the totals. History belongs in a time series
-//!   database.
+//! - It keeps one window, of a minute or an hour, and the totals. History belongs in a time series database.
 //! - It counts events, not durations: there are no histograms.
-//! - Reading costs time in proportion to the shards: use it for counts that are written far more
-//!   often than read.
-//! - In a child process after `fork` the clock's thread does not exist. Every snapshot still
-//!   advances the clock, so totals are exact and the rate is as fresh as snapshots are frequent.
+//! - Reading costs time in proportion to the shards: use it for counts that are written far more often than read.
+//! - In a child process after `fork` the clock's thread does not exist. Every snapshot still advances the clock, so
+//!   totals are exact and the rate is as fresh as snapshots are frequent.
 //! - A program built with `panic = "abort"` cannot survive a source that panics.

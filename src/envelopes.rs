@@ -23,9 +23,8 @@ const MAX_MAX_ASPECTS: usize = 65_536;
 
 /// Counts published envelopes by aspect.
 ///
-/// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy
-/// broker: it takes no lock, retries nothing and writes no cache line that another recording thread
-/// writes.
+/// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy broker: it takes no
+/// lock, retries nothing and writes no cache line that another recording thread writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -41,18 +40,16 @@ const MAX_MAX_ASPECTS: usize = 65_536;
 ///
 /// # Aspects
 ///
-/// An aspect is a kind of envelope, such as `data` or `cursor`. Once used, it is reported until the
-/// counters are dropped. Aspects should come from a small closed set. Memory and pages stay bounded
-/// if they do not: beyond 64 aspects
-/// ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do
-/// events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
+/// An aspect is a kind of envelope, such as `data` or `cursor`. Once used, it is reported until the counters are
+/// dropped. Aspects should come from a small closed set. Memory and pages stay bounded if they do not: beyond 64
+/// aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do events
+/// whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
 /// # Progress
 ///
-/// Recording is wait-free, except for the first events of aspects and threads: a new aspect takes a
-/// lock while it is inserted; a thread's first event acquires an id. Beyond 16 threads at once (or
-/// twice the number of cores, rounded up to a power of two, if that is more), a thread's first event
-/// on each counter also allocates a shard.
+/// Recording is wait-free, except for the first events of aspects and threads: a new aspect takes a lock while it is
+/// inserted; a thread's first event acquires an id. Beyond 16 threads at once (or twice the number of cores, rounded
+/// up to a power of two, if that is more), a thread's first event on each counter also allocates a shard.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
@@ -67,10 +64,7 @@ impl EnvelopeCounters {
 
     /// Returns a builder, for another clock or limit.
     pub fn builder() -> EnvelopeCountersBuilder {
-        EnvelopeCountersBuilder {
-            clock: None,
-            max_aspects: MAX_ASPECTS,
-        }
+        EnvelopeCountersBuilder { clock: None, max_aspects: MAX_ASPECTS }
     }
 
     /// Records an envelope published now.
@@ -84,8 +78,8 @@ impl EnvelopeCounters {
 
     /// Records an envelope published at `at`.
     ///
-    /// The envelope is placed in the window by its age. If it is older than 60 seconds, it counts in
-    /// the totals but not in the rate; if `at` is in the future, it counts as published now.
+    /// The envelope is placed in the window by its age. If it is older than 60 seconds, it counts in the totals but
+    /// not in the rate; if `at` is in the future, it counts as published now.
     pub fn observe_at(&self, at: SystemTime, aspect: &str) {
         let id = self.counters.aspects.intern(aspect);
         self.counters.recorder.record_at(at, id);
@@ -94,16 +88,13 @@ impl EnvelopeCounters {
     /// Returns a handle that records envelopes of one aspect without a look-up.
     #[must_use]
     pub fn aspect(&self, name: &str) -> Aspect {
-        Aspect {
-            id: self.counters.aspects.intern(name),
-            counters: Arc::clone(&self.counters),
-        }
+        Aspect { id: self.counters.aspects.intern(name), counters: Arc::clone(&self.counters) }
     }
 
     /// Returns the current rate and totals.
     ///
-    /// Every envelope recorded before the call is included, and none twice. An envelope recorded
-    /// during the call may or may not be. Recording threads are not delayed.
+    /// Every envelope recorded before the call is included, and none twice. An envelope recorded during the call may
+    /// or may not be. Recording threads are not delayed.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
         self.counters.snapshot()
@@ -118,9 +109,7 @@ impl Default for EnvelopeCounters {
 
 impl fmt::Debug for EnvelopeCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnvelopeCounters")
-            .field("stats", &self.snapshot())
-            .finish_non_exhaustive()
+        f.debug_struct("EnvelopeCounters").field("stats", &self.snapshot()).finish_non_exhaustive()
     }
 }
 
@@ -160,11 +149,10 @@ impl EnvelopeCountersBuilder {
         self
     }
 
-    /// Sets the number of aspects that are counted separately. Defaults to 64; values above 65,536
-    /// are lowered to that. With 0, every event counts as `__overflow__`.
+    /// Sets the number of aspects that are counted separately. Defaults to 64; values above 65,536 are lowered to
+    /// that. With 0, every event counts as `__overflow__`.
     ///
-    /// Each aspect beyond 64 takes 8 bytes in every shard: see the
-    /// [design page](crate::design#memory).
+    /// Each aspect beyond 64 takes 8 bytes in every shard: see the [design page](crate::design#memory).
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
         self.max_aspects = max_aspects.min(MAX_MAX_ASPECTS);
         self
@@ -200,8 +188,8 @@ impl Aspect {
 
     /// Records `n` envelopes published now, as a batch: one call instead of `n`. 0 records nothing.
     ///
-    /// The rate holds up to 2^34 envelopes (17 billion) per thread and second; it counts no more
-    /// than that. The total is exact up to 2^63 − 1, where it stays.
+    /// The rate holds up to 2^34 envelopes (17 billion) per thread and second; it counts no more than that. The total
+    /// is exact up to 2^63 − 1, where it stays.
     ///
     /// ```
     /// use parsec_telemetry::EnvelopeCounters;
@@ -219,8 +207,7 @@ impl Aspect {
         self.counters.recorder.record_at(at, self.id);
     }
 
-    /// Returns the name under which the handle records: `__overflow__` if its own was beyond the
-    /// limits.
+    /// Returns the name under which the handle records: `__overflow__` if its own was beyond the limits.
     #[must_use]
     pub fn name(&self) -> &str {
         self.counters.aspects.name(self.id)
@@ -244,8 +231,7 @@ impl Counters {
         let window = self.recorder.window();
         let mut count = WindowCount::default();
         let mut totals = vec![0_u64; self.aspects.len()];
-        // An unused shard costs one load. The slab has more shards than most processes have
-        // recording threads.
+        // An unused shard costs one load. The slab has more shards than most processes have recording threads.
         for shard in self.recorder.shards().filter(|shard| shard.ring.is_used()) {
             count.add(shard.ring.window_sum(&window));
             for (sum, total) in totals.iter_mut().zip(shard.totals()) {
@@ -260,17 +246,14 @@ impl Counters {
                 by_aspect.insert(name.to_owned(), total);
             }
         }
-        EnvelopeStats {
-            rate_per_second: window.rate_per_second(count),
-            by_aspect,
-        }
+        EnvelopeStats { rate_per_second: window.rate_per_second(count), by_aspect }
     }
 }
 
 /// What one thread has recorded.
 ///
-/// The first totals are inline: to find one takes a comparison with a constant, where a boxed slice
-/// takes two more loads. Few counters have more aspects.
+/// The first totals are inline: to find one takes a comparison with a constant, where a boxed slice takes two more
+/// loads. Few counters have more aspects.
 struct EnvelopeShard {
     ring: Ring<Second>,
     totals: [Total; MAX_ASPECTS + 1],
@@ -334,25 +317,14 @@ mod tests {
         let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
         let (data, cursor) = (envelopes.aspect("data"), envelopes.aspect("cursor"));
         data.observe_many(0);
-        assert_eq!(
-            envelopes
-                .counters
-                .recorder
-                .shards()
-                .filter(|shard| shard.ring.is_used())
-                .count(),
-            0
-        );
+        assert_eq!(envelopes.counters.recorder.shards().filter(|shard| shard.ring.is_used()).count(), 0);
         data.observe();
         data.observe_many(98);
         cursor.observe_many(1);
         clock.advance(Duration::from_secs(1));
         cursor.observe_many(20);
         let stats = envelopes.snapshot();
-        assert_eq!(
-            (stats.by_aspect["data"], stats.by_aspect["cursor"]),
-            (99, 21)
-        );
+        assert_eq!((stats.by_aspect["data"], stats.by_aspect["cursor"]), (99, 21));
         assert_eq!(stats.rate_per_second.to_bits(), 120f64.to_bits());
     }
 
@@ -370,9 +342,6 @@ mod tests {
         assert!(stats.rate_per_second > 17e9 && stats.rate_per_second < 18e9);
         clock.advance(Duration::from_secs(64));
         data.observe();
-        assert_eq!(
-            envelopes.snapshot().rate_per_second.to_bits(),
-            (1f64 / 60.0).to_bits()
-        );
+        assert_eq!(envelopes.snapshot().rate_per_second.to_bits(), (1f64 / 60.0).to_bits());
     }
 }

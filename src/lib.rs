@@ -1,13 +1,11 @@
 //! Wait-free windowed counters for a pub/sub broker, and the pages its operators read.
 //!
-//! The crate counts envelopes and tokens, collects what the application's own sources report,
-//! evaluates alert rules over the result, and renders it as JSON and in the Prometheus text
-//! formats. Its major parts are:
+//! The crate counts envelopes and tokens, collects what the application's own sources report, evaluates alert rules
+//! over the result, and renders it as JSON and in the Prometheus text formats. Its major parts are:
 //!
-//! - [Counters](#counters) for hot paths: recording an event takes about 2 ns, without a lock or a
-//!   retry, at any number of threads.
-//! - [Sources and the aggregator](#sources-and-the-aggregator), which merge all numbers into one
-//!   [`Snapshot`].
+//! - [Counters](#counters) for hot paths: recording an event takes about 2 ns, without a lock or a retry, at any
+//!   number of threads.
+//! - [Sources and the aggregator](#sources-and-the-aggregator), which merge all numbers into one [`Snapshot`].
 //! - [Alert rules](#alert-rules) over the snapshot.
 //! - [Pages](#pages), which render it, and a small HTTP server for them.
 //!
@@ -57,26 +55,25 @@
 //!
 //! ## Counters
 //!
-//! [`EnvelopeCounters`] counts published envelopes by aspect: a total for each, and the rate of the
-//! last 60 seconds over all. An [`Aspect`] is a handle to one of them, for the hot path.
-//! [`TokenCounters`] counts issued, revoked and expired tokens, over an hour. Both are cheap to
-//! clone, and clones share their counts.
+//! [`EnvelopeCounters`] counts published envelopes by aspect: a total for each, and the rate of the last 60 seconds
+//! over all. An [`Aspect`] is a handle to one of them, for the hot path. [`TokenCounters`] counts issued, revoked and
+//! expired tokens, over an hour. Both are cheap to clone, and clones share their counts.
 //!
 //! ## Sources and the aggregator
 //!
-//! A [`Source`] reports some of the six sections of a snapshot: channels, envelopes, presence,
-//! history, tokens and cache. The counters are sources. [`ChannelSource`] reports what a
-//! [`ChannelLister`] lists, and [`CacheSource`] the hit rate of a cache over the last hour.
-//! Implement [`Source`] for everything else; its [`schedule`](Source::schedule) selects the thread
-//! that calls it, and [`Polled`] calls a slow source in the background.
+//! A [`Source`] reports some of the six sections of a snapshot: channels, envelopes, presence, history, tokens and
+//! cache. The counters are sources. [`ChannelSource`] reports what a [`ChannelLister`] lists, and [`CacheSource`] the
+//! hit rate of a cache over the last hour. Implement [`Source`] for everything else; its
+//! [`schedule`](Source::schedule) selects the thread that calls it, and [`Polled`] calls a slow source in the
+//! background.
 //!
-//! An [`Aggregator`] collects all sources and merges their reports. A source that fails, panics or
-//! is late keeps its last good report in the snapshot, which names it in `sources`.
+//! An [`Aggregator`] collects all sources and merges their reports. A source that fails, panics or is late keeps its
+//! last good report in the snapshot, which names it in `sources`.
 //!
 //! ## Alert rules
 //!
-//! An [`AlertRule`] is a condition on a snapshot, with a name and a [`Severity`]. The rules whose
-//! condition holds are the snapshot's `alerts`; `rules` has the state of every rule.
+//! An [`AlertRule`] is a condition on a snapshot, with a name and a [`Severity`]. The rules whose condition holds are
+//! the snapshot's `alerts`; `rules` has the state of every rule.
 //!
 //! ## Pages
 //!
@@ -89,8 +86,8 @@
 //!
 //! # Guarantees
 //!
-//! [`design`] describes the mechanism, states each guarantee with the test that holds it, and says
-//! what a number means, what the crate costs, and where its limits are.
+//! [`design`] describes the mechanism, states each guarantee with the test that holds it, and says what a number
+//! means, what the crate costs, and where its limits are.
 //!
 //! # Testing
 //!
@@ -98,8 +95,8 @@
 //!
 //! # Feature flags
 //!
-//! - `serve` (default): the handlers and the server, with tokio and hyper. Without it, the crate is
-//!   counters, aggregator and renderers, and depends on no async runtime.
+//! - `serve` (default): the handlers and the server, with tokio and hyper. Without it, the crate is counters,
+//!   aggregator and renderers, and depends on no async runtime.
 //! - `tracing`: events for accept errors and stale sources. Off by default.
 
 pub mod design;
@@ -155,8 +152,8 @@ pub use polled::Polled;
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
 pub use snapshot::{
-    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
-    RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
+    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus,
+    Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
 pub use source::{Report, Schedule, Source, SourceError};
 pub use tokens::{TokenCounters, TokenCountersBuilder};

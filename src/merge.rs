@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats,
-};
+use crate::snapshot::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, TokenStats};
 use crate::source::Report;
 
 /// How the envelope rates of several sources become one.
@@ -124,11 +122,7 @@ fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let count = values.clone().count().max(1) as f64;
     let sum = add(values.clone());
     // The sum of large values can leave the range that their mean is in.
-    if sum.is_finite() {
-        sum / count
-    } else {
-        add(values.map(|value| value / count))
-    }
+    if sum.is_finite() { sum / count } else { add(values.map(|value| value / count)) }
 }
 
 /// Returns the sum. The standard library's starts at -0.0, which a page would show.
@@ -147,17 +141,11 @@ mod tests {
         assert_eq!(mean(&[f64::MAX, f64::MAX]), f64::MAX.to_bits());
         assert_eq!(mean(&[1.0, 2.0, 4.0]), (7.0f64 / 3.0).to_bits());
         assert_eq!(mean(&[f64::MAX, -f64::MAX]), 0.0f64.to_bits());
-        assert_eq!(
-            mean(&[f64::NAN, 30.0, f64::INFINITY, 0.0]),
-            15.0f64.to_bits()
-        );
+        assert_eq!(mean(&[f64::NAN, 30.0, f64::INFINITY, 0.0]), 15.0f64.to_bits());
     }
 
     #[test]
     fn signed_sum_saturates_at_both_ends() {
-        assert_eq!(
-            (clamp(i128::MAX), clamp(i128::MIN), clamp(-3)),
-            (i64::MAX, i64::MIN, -3)
-        );
+        assert_eq!((clamp(i128::MAX), clamp(i128::MIN), clamp(-3)), (i64::MAX, i64::MIN, -3));
     }
 }

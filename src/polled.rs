@@ -6,9 +6,8 @@ use crate::source::{Schedule, Source, forward_sections};
 
 /// Calls a source once per period instead of for each snapshot.
 ///
-/// For sources that are slow, or that many processes share: a database, a registry of presence.
-/// The numbers on a page are then up to one period old; `parsec_telemetry_source_age_seconds` says
-/// how old.
+/// For sources that are slow, or that many processes share: a database, a registry of presence. The numbers on a page
+/// are then up to one period old; `parsec_telemetry_source_age_seconds` says how old.
 ///
 /// ```
 /// use std::time::Duration;

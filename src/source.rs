@@ -4,18 +4,15 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::snapshot::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats,
-};
+use crate::snapshot::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats};
 
 /// An error of [`Source::collect`], of any type.
 pub type SourceError = Box<dyn Error + Send + Sync>;
 
 /// A part of the application that measures some of the sections of a [`Snapshot`](crate::Snapshot).
 ///
-/// Implement the methods of the sections that the source measures. The others return `None`: not
-/// measured here. That is different from measuring zero, since averages are taken over the sources
-/// that report a section.
+/// Implement the methods of the sections that the source measures. The others return `None`: not measured here. That
+/// is different from measuring zero, since averages are taken over the sources that report a section.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,17 +36,16 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 ///
 /// # Which thread calls a source
 ///
-/// [`Aggregator::snapshot`](crate::Aggregator::snapshot) calls every source in turn on the calling
-/// thread. A page over HTTP is made from calls on the crate's own threads, outside any async
-/// runtime; [`schedule`](Self::schedule) decides on which, and how often. Calls of one source can
-/// overlap where both ways are used.
+/// [`Aggregator::snapshot`](crate::Aggregator::snapshot) calls every source in turn on the calling thread. A page
+/// over HTTP is made from calls on the crate's own threads, outside any async runtime; [`schedule`](Self::schedule)
+/// decides on which, and how often. Calls of one source can overlap where both ways are used.
 ///
 /// # Sources that fail
 ///
-/// A call that panics, returns an error, or has not returned by a page's deadline leaves the last
-/// good report of the source on the page, whole, with its age and `parsec_telemetry_source_up 0`
-/// once the source is stale. So no counter falls and no alert changes because a call failed. Split
-/// a source whose sections should fail independently. See [`Aggregator`](crate::Aggregator#sources-that-fail).
+/// A call that panics, returns an error, or has not returned by a page's deadline leaves the last good report of the
+/// source on the page, whole, with its age and `parsec_telemetry_source_up 0` once the source is stale. So no counter
+/// falls and no alert changes because a call failed. Split a source whose sections should fail independently. See
+/// [`Aggregator`](crate::Aggregator#sources-that-fail).
 pub trait Source: Send + Sync {
     /// Returns the open channels.
     fn channels(&self) -> Option<ChannelStats> {
@@ -83,8 +79,8 @@ pub trait Source: Send + Sync {
 
     /// Collects every section in one call. Defaults to calling the six methods above.
     ///
-    /// Override it to fill several sections from one query, or to fail: the aggregator calls this
-    /// method and [`schedule`](Self::schedule) only.
+    /// Override it to fill several sections from one query, or to fail: the aggregator calls this method and
+    /// [`schedule`](Self::schedule) only.
     ///
     /// ```
     /// use parsec_telemetry::{Aggregator, CacheStats, HistoryStats, Report, Source, SourceError};
@@ -112,8 +108,8 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Any error means that the source cannot report now. Its text, shortened to 200 characters, is
-    /// shown in the JSON page under `sources`.
+    /// Any error means that the source cannot report now. Its text, shortened to 200 characters, is shown in the JSON
+    /// page under `sources`.
     fn collect(&self) -> Result<Report, SourceError> {
         Ok(Report {
             channels: self.channels(),
@@ -125,8 +121,7 @@ pub trait Source: Send + Sync {
         })
     }
 
-    /// Returns on which thread, and how often, pages over HTTP call the source. Defaults to
-    /// [`Schedule::OnDemand`].
+    /// Returns on which thread, and how often, pages over HTTP call the source. Defaults to [`Schedule::OnDemand`].
     ///
     /// It is called once, when the source is added to an aggregator.
     fn schedule(&self) -> Schedule {
@@ -137,15 +132,15 @@ pub trait Source: Send + Sync {
 /// On which thread, and how often, a source is called for pages over HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schedule {
-    /// For each snapshot, on the thread that collects all of them. For sources that never block,
-    /// such as the counters of this crate.
+    /// For each snapshot, on the thread that collects all of them. For sources that never block, such as the counters
+    /// of this crate.
     Inline,
     /// For each snapshot, on a worker thread of the source's own, with at most one call in flight.
     #[default]
     OnDemand,
-    /// On the source's own worker thread, once per period and not for each snapshot. The first call
-    /// is made for the first snapshot, which waits for it. A random part of the period precedes the
-    /// second, so that processes that start together spread their calls.
+    /// On the source's own worker thread, once per period and not for each snapshot. The first call is made for the
+    /// first snapshot, which waits for it. A random part of the period precedes the second, so that processes that
+    /// start together spread their calls.
     ///
     /// A period below 1 ms counts as 1 ms.
     Every(Duration),
@@ -168,8 +163,8 @@ pub struct Report {
     pub cache: Option<CacheStats>,
 }
 
-/// Forwards the sections of a wrapper to the source that it may wrap. A macro, so that no wrapper
-/// misses a section: the default would hide what the wrapped source measures.
+/// Forwards the sections of a wrapper to the source that it may wrap. A macro, so that no wrapper misses a section:
+/// the default would hide what the wrapped source measures.
 macro_rules! forward_sections {
     ($self:ident => $source:expr) => {
         forward_sections!(@ $self => $source; channels ChannelStats, envelopes EnvelopeStats,

@@ -14,10 +14,10 @@ pub(crate) use std::sync::{Mutex, OnceLock};
 
 /// Runs a model under every schedule and returns the set of its outcomes.
 ///
-/// loom explores schedules in which two threads access a word and one of them writes it, but it
-/// remembers only the last access: an owner's load just before its store hides a reader's earlier
-/// load. In the models the owner is therefore the first thread, which runs ahead, and the reader is
-/// spawned. A model asserts every possible outcome, so one that explores too little fails.
+/// loom explores schedules in which two threads access a word and one of them writes it, but it remembers only the
+/// last access: an owner's load just before its store hides a reader's earlier load. In the models the owner is
+/// therefore the first thread, which runs ahead, and the reader is spawned. A model asserts every possible outcome,
+/// so one that explores too little fails.
 #[cfg(all(test, parsec_loom))]
 pub(crate) fn outcomes<T, F>(model: F) -> std::collections::BTreeSet<T>
 where
@@ -57,10 +57,7 @@ mod modelled {
 
     impl<T: Pod> Atomic<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self {
-                word: AtomicU64::new(cast(value)),
-                of: PhantomData,
-            }
+            Self { word: AtomicU64::new(cast(value)), of: PhantomData }
         }
 
         pub(crate) const fn is_lock_free() -> bool {
@@ -82,10 +79,7 @@ mod modelled {
             mut update: impl FnMut(T) -> Option<T>,
         ) -> Result<T, T> {
             let update = |word| update(cast(word)).map(cast);
-            self.word
-                .fetch_update(stored, loaded, update)
-                .map(cast)
-                .map_err(cast)
+            self.word.fetch_update(stored, loaded, update).map(cast).map_err(cast)
         }
     }
 
@@ -107,8 +101,8 @@ mod modelled {
         }
     }
 
-    /// `std::sync::OnceLock`, which loom lacks. Its values contain a model's atomics, so loom must
-    /// know that their creation happens before their use.
+    /// `std::sync::OnceLock`, which loom lacks. Its values contain a model's atomics, so loom must know that their
+    /// creation happens before their use.
     pub(crate) struct OnceLock<T> {
         is_set: AtomicBool,
         setting: Mutex<()>,
@@ -117,19 +111,11 @@ mod modelled {
 
     impl<T> OnceLock<T> {
         pub(crate) fn new() -> Self {
-            Self {
-                is_set: AtomicBool::new(false),
-                setting: Mutex::new(()),
-                value: std::sync::OnceLock::new(),
-            }
+            Self { is_set: AtomicBool::new(false), setting: Mutex::new(()), value: std::sync::OnceLock::new() }
         }
 
         pub(crate) fn get(&self) -> Option<&T> {
-            if self.is_set.load(Ordering::Acquire) {
-                self.value.get()
-            } else {
-                None
-            }
+            if self.is_set.load(Ordering::Acquire) { self.value.get() } else { None }
         }
 
         pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
@@ -140,9 +126,7 @@ mod modelled {
                     self.is_set.store(true, Ordering::Release);
                 }
             }
-            self.value
-                .get()
-                .expect("set above or by an earlier holder of the lock")
+            self.value.get().expect("set above or by an earlier holder of the lock")
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Ticks, laps and windows: arithmetic only, no clock.
 //!
-//! A [`Tick`] is the number of a second or a minute since a clock's zero. A ring has one slot for
-//! each of the last 64 ticks. A tick therefore splits into an index (the tick modulo 64: which
-//! slot) and a lap (the tick divided by 64: how often the ring has wrapped). It is stored as the
-//! word that its slot holds while the slot's count is zero:
+//! A [`Tick`] is the number of a second or a minute since a clock's zero. A ring has one slot for each of the last 64
+//! ticks. A tick therefore splits into an index (the tick modulo 64: which slot) and a lap (the tick divided by 64:
+//! how often the ring has wrapped). It is stored as the word that its slot holds while the slot's count is zero:
 //!
 //! ```text
 //!  63                              COUNT_BITS              6 5     0
@@ -12,19 +11,18 @@
 //! └───────────────────────────────┴────────────────────────┴───────┘
 //! ```
 //!
-//! An increment then needs no division and no branch: see
-//! [`Slot::incremented`](crate::raw::slot::Slot::incremented).
+//! An increment then needs no division and no branch: see [`Slot::incremented`](crate::raw::slot::Slot::incremented).
 //!
-//! A reading ([`Nanos`]) is whole nanoseconds since a clock's zero. A clock starts at [`START`]
-//! instead of 0, so that an event from up to one window before the start still has a tick.
+//! A reading ([`Nanos`]) is whole nanoseconds since a clock's zero. A clock starts at [`START`] instead of 0, so that
+//! an event from up to one window before the start still has a tick.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// Slots in a ring: a power of two, so that the index is a mask, and above [`WINDOW`], so that a
-/// reader may lag three ticks behind a writer.
+/// Slots in a ring: a power of two, so that the index is a mask, and above [`WINDOW`], so that a reader may lag three
+/// ticks behind a writer.
 ///
 /// Models use the smallest ring with the same properties, where a reader may lag one tick.
 pub(crate) const SLOTS: usize = if cfg!(parsec_loom) { 4 } else { 64 };
@@ -45,13 +43,12 @@ pub(crate) trait Unit: Copy + 'static {
     const COUNT_BITS: u32;
 }
 
-/// Ticks of one second. 35 count bits hold 34 increments per nanosecond, which no thread reaches;
-/// 29 lap bits last 1,089 years.
+/// Ticks of one second. 35 count bits hold 34 increments per nanosecond, which no thread reaches; 29 lap bits last
+/// 1,089 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Second;
 
-/// Ticks of one minute. 40 count bits hold 18 increments per nanosecond; 24 lap bits last 2,042
-/// years.
+/// Ticks of one minute. 40 count bits hold 18 increments per nanosecond; 24 lap bits last 2,042 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Minute;
 
@@ -84,10 +81,7 @@ impl<U: Unit> Tick<U> {
 
     #[inline]
     pub(crate) fn from_word(word: u64) -> Self {
-        Self {
-            word,
-            unit: PhantomData,
-        }
+        Self { word, unit: PhantomData }
     }
 
     /// The word of the tick's empty slot. Later ticks have greater words.
@@ -167,18 +161,11 @@ impl<U: Unit> fmt::Debug for Tick<U> {
     }
 }
 
-/// The tick of an event that happened `age` before `reading`; `None` if it is older than the
-/// window.
-pub(crate) fn tick_for_age<U: Unit>(
-    reading: Nanos,
-    newest: Tick<U>,
-    age: Duration,
-) -> Option<Tick<U>> {
-    let age = u64::try_from(age.as_nanos())
-        .ok()
-        .filter(|&age| age <= WINDOW * U::NANOS)?;
-    // The published tick may lag behind the reading. A slot ahead of it would make the shard's
-    // owner write an older lap over a newer one.
+/// The tick of an event that happened `age` before `reading`; `None` if it is older than the window.
+pub(crate) fn tick_for_age<U: Unit>(reading: Nanos, newest: Tick<U>, age: Duration) -> Option<Tick<U>> {
+    let age = u64::try_from(age.as_nanos()).ok().filter(|&age| age <= WINDOW * U::NANOS)?;
+    // The published tick may lag behind the reading. A slot ahead of it would make the shard's owner write an older
+    // lap over a newer one.
     Some(Tick::at(reading.saturating_sub(age)).min(newest))
 }
 
@@ -210,11 +197,7 @@ fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
     let first = newest.earlier(WINDOW - 1);
     let before_wrap = (SLOTS - first.index()).min(ticks);
     let after_wrap = ticks - before_wrap;
-    let second = if after_wrap == 0 {
-        newest
-    } else {
-        newest.earlier(after_wrap as u64 - 1)
-    };
+    let second = if after_wrap == 0 { newest } else { newest.earlier(after_wrap as u64 - 1) };
     let run = |first, ticks| Run { first, ticks };
     [run(first, before_wrap), run(second, after_wrap)]
 }
@@ -229,9 +212,8 @@ fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
 ///  └───────────┴──────┴────────────┴─── ─ ─ ───┴────────────┴ ─ ─ ┘
 /// ```
 ///
-/// The partial slot is weighted by the fraction of it inside the window, as if its events were
-/// spread evenly over the time in which it was recorded: the whole tick, or the rest of it after
-/// the counter was created.
+/// The partial slot is weighted by the fraction of it inside the window, as if its events were spread evenly over the
+/// time in which it was recorded: the whole tick, or the rest of it after the counter was created.
 #[derive(Debug)]
 pub(crate) struct Window<U: Unit> {
     partial: Tick<U>,
@@ -245,16 +227,15 @@ pub(crate) struct Window<U: Unit> {
 }
 
 impl<U: Unit> Window<U> {
-    /// The window that ends at `reading`, of a counter created at `created_at`, while threads
-    /// record in the tick `newest`.
+    /// The window that ends at `reading`, of a counter created at `created_at`, while threads record in the tick
+    /// `newest`.
     pub(crate) fn ending(reading: Nanos, newest: Tick<U>, created_at: Nanos) -> Self {
         let age = reading.saturating_sub(created_at);
         let into_newest = reading.saturating_sub(newest.start()).min(U::NANOS);
         let partial = newest.earlier(WINDOW);
         let recorded = match (partial.start() + U::NANOS).checked_sub(created_at) {
             Some(recorded) if recorded > 0 => recorded.min(U::NANOS),
-            // The counter is younger than this slot: `observe_at` filled it, evenly for all that is
-            // known.
+            // The counter is younger than this slot: `observe_at` filled it, evenly for all that is known.
             _ => U::NANOS,
         };
         Self {
@@ -292,8 +273,8 @@ impl<U: Unit> Window<U> {
     pub(crate) fn rate_per_second(&self, count: WindowCount) -> f64 {
         let events = self.scaled(count).saturating_mul(u128::from(Second::NANOS));
         let time = u128::from(self.recorded) * u128::from(self.span);
-        // The integer part is divided as integers: the terms exceed a float's 53 bits, and an even
-        // stream of 100 per second must read 100.0, not 100.00000000000001.
+        // The integer part is divided as integers: the terms exceed a float's 53 bits, and an even stream of 100 per
+        // second must read 100.0, not 100.00000000000001.
         (events / time) as f64 + (events % time) as f64 / time as f64
     }
 }
@@ -317,10 +298,7 @@ mod tests {
         assert!(second(63) < second(64));
         assert_eq!(second(64).index(), second(0).index());
         assert_eq!(second(7).earlier(3), second(4));
-        assert_eq!(
-            format!("{:?}", Tick::<Second>::at(90 * Second::NANOS)),
-            "Tick(90)"
-        );
+        assert_eq!(format!("{:?}", Tick::<Second>::at(90 * Second::NANOS)), "Tick(90)");
     }
 
     #[test]
@@ -328,10 +306,7 @@ mod tests {
         let last = Tick::<Second>::at(Nanos::MAX);
         assert!(last > last.earlier(1));
         assert_eq!(last.number(), Nanos::MAX / Second::NANOS);
-        assert_eq!(
-            Tick::<Minute>::at(Nanos::MAX).number(),
-            Nanos::MAX / Minute::NANOS
-        );
+        assert_eq!(Tick::<Minute>::at(Nanos::MAX).number(), Nanos::MAX / Minute::NANOS);
     }
 
     #[test]
@@ -345,17 +320,13 @@ mod tests {
 
     #[test]
     fn partial_slot_is_weighted_by_the_fraction_inside() {
-        let count = WindowCount {
-            full: 6_000,
-            partial: 100,
-        };
+        let count = WindowCount { full: 6_000, partial: 100 };
         // A quarter into the newest second, three quarters of the partial one are inside.
         let window = window(100 * Second::NANOS + Second::NANOS / 4, 0);
         assert_eq!(window.count(count), 6_075);
         assert_eq!(window.rate_per_second(count).to_bits(), 101.25f64.to_bits());
-        let ticks = |run: &Run<Second>| {
-            iter::successors(Some(run.first), |tick| Some(tick.next_in_lap())).take(run.ticks)
-        };
+        let ticks =
+            |run: &Run<Second>| iter::successors(Some(run.first), |tick| Some(tick.next_in_lap())).take(run.ticks);
         let full: Vec<_> = window.full().iter().flat_map(ticks).collect();
         assert_eq!(full, (41..=100).map(second).collect::<Vec<_>>());
         assert_eq!(window.partial(), second(40));
@@ -364,17 +335,8 @@ mod tests {
     #[test]
     fn partial_slot_of_the_creation_second_is_weighted_by_its_recorded_part() {
         // Created half-way through second 0. At 60.75 s, half of the recorded half is inside.
-        let window = window(
-            60 * Second::NANOS + 3 * Second::NANOS / 4,
-            Second::NANOS / 2,
-        );
-        assert_eq!(
-            window.count(WindowCount {
-                full: 0,
-                partial: 100
-            }),
-            50
-        );
+        let window = window(60 * Second::NANOS + 3 * Second::NANOS / 4, Second::NANOS / 2);
+        assert_eq!(window.count(WindowCount { full: 0, partial: 100 }), 50);
     }
 
     #[test]

@@ -2,10 +2,9 @@
 //!
 //! # Orderings
 //!
-//! A snapshot that includes a retirement (a revocation or an expiry) also includes the issuance it
-//! belongs to. A token is issued before it is retired, so the issuance happens before the
-//! retirement. A retirement is stored with `Release`; a snapshot first loads all retirements, with
-//! `Acquire`, and then the issuances.
+//! A snapshot that includes a retirement (a revocation or an expiry) also includes the issuance it belongs to. A
+//! token is issued before it is retired, so the issuance happens before the retirement. A retirement is stored with
+//! `Release`; a snapshot first loads all retirements, with `Acquire`, and then the issuances.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,8 +35,8 @@ use crate::time::{Minute, WindowCount};
 ///
 /// # Progress
 ///
-/// Recording is wait-free, with the exceptions of
-/// [`EnvelopeCounters`](crate::EnvelopeCounters#progress) for a thread's first events.
+/// Recording is wait-free, with the exceptions of [`EnvelopeCounters`](crate::EnvelopeCounters#progress) for a
+/// thread's first events.
 #[derive(Clone)]
 pub struct TokenCounters {
     recorder: Arc<Recorder<TokenShard>>,
@@ -63,8 +62,8 @@ impl TokenCounters {
 
     /// Records a token issued at `at`.
     ///
-    /// The token is placed in the window by its age. If it was issued more than 60 minutes ago, it
-    /// is active but not part of the last hour; if `at` is in the future, it counts as issued now.
+    /// The token is placed in the window by its age. If it was issued more than 60 minutes ago, it is active but not
+    /// part of the last hour; if `at` is in the future, it counts as issued now.
     pub fn issued_at(&self, at: SystemTime) {
         self.recorder.record_at(at, Event::Issued);
     }
@@ -88,9 +87,9 @@ impl TokenCounters {
 
     /// Returns the current numbers.
     ///
-    /// Every event recorded before the call is included, and none twice. A snapshot that includes a
-    /// revocation or expiry also includes the issuance it belongs to, so `active_count` is negative
-    /// only if more tokens were retired than issued.
+    /// Every event recorded before the call is included, and none twice. A snapshot that includes a revocation or
+    /// expiry also includes the issuance it belongs to, so `active_count` is negative only if more tokens were
+    /// retired than issued.
     #[must_use]
     pub fn snapshot(&self) -> TokenStats {
         self.recorder.snapshot()
@@ -105,9 +104,7 @@ impl Default for TokenCounters {
 
 impl fmt::Debug for TokenCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCounters")
-            .field("stats", &self.snapshot())
-            .finish_non_exhaustive()
+        f.debug_struct("TokenCounters").field("stats", &self.snapshot()).finish_non_exhaustive()
     }
 }
 
@@ -147,9 +144,7 @@ impl TokenCountersBuilder {
     #[must_use]
     pub fn build(self) -> TokenCounters {
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        TokenCounters {
-            recorder: Arc::new(Recorder::new(clock, TokenShard::new)),
-        }
+        TokenCounters { recorder: Arc::new(Recorder::new(clock, TokenShard::new)) }
     }
 }
 
@@ -169,15 +164,11 @@ impl Recorder<TokenShard> {
             |shard| revoked.add(shard.revoked.ring.window_sum(&window)),
             |shard| issued.add(shard.issued.ring.window_sum(&window)),
         );
-        TokenStats {
-            issued_last_hour: window.count(issued),
-            revoked_last_hour: window.count(revoked),
-            active_count,
-        }
+        TokenStats { issued_last_hour: window.count(issued), revoked_last_hour: window.count(revoked), active_count }
     }
 
-    /// The number of tokens issued and not retired. Reads all retirements before any issuance, and
-    /// calls `first` and `then` with each shard in these two passes.
+    /// The number of tokens issued and not retired. Reads all retirements before any issuance, and calls `first` and
+    /// `then` with each shard in these two passes.
     fn active(&self, mut first: impl FnMut(&TokenShard), mut then: impl FnMut(&TokenShard)) -> i64 {
         // No sum overflows within 500 years.
         let (mut issued, mut retired) = (0_u64, 0_u64);
@@ -205,11 +196,7 @@ struct TokenShard {
 
 impl TokenShard {
     fn new() -> Self {
-        Self {
-            issued: WindowedCounter::new(),
-            revoked: WindowedCounter::new(),
-            expired: Total::new(),
-        }
+        Self { issued: WindowedCounter::new(), revoked: WindowedCounter::new(), expired: Total::new() }
     }
 }
 
@@ -266,9 +253,7 @@ mod loom {
     #[test]
     fn retirement_is_not_seen_before_its_issuance() {
         let active = outcomes(|| {
-            let tokens = TokenCounters::builder()
-                .clock(ManualClock::new().clock())
-                .build();
+            let tokens = TokenCounters::builder().clock(ManualClock::new().clock()).build();
             let reader = reader(&tokens);
             tokens.issued();
             tokens.expired();
@@ -286,9 +271,7 @@ mod loom {
     #[test]
     fn retirement_by_another_thread_is_not_seen_before_its_issuance() {
         let active = outcomes(|| {
-            let tokens = TokenCounters::builder()
-                .clock(ManualClock::new().clock())
-                .build();
+            let tokens = TokenCounters::builder().clock(ManualClock::new().clock()).build();
             let is_issued = Arc::new(AtomicBool::new(false));
             let revoker = thread::spawn({
                 let (tokens, is_issued) = (tokens.clone(), Arc::clone(&is_issued));

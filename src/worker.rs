@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 /// What a thread does after a step: it ends, or it is parked until it is woken, or until a time.
 pub(crate) type Next = ControlFlow<(), Option<Instant>>;
 
-/// Locks a mutex. Poison is ignored: no code of the embedder runs under a lock of this crate, and
-/// what each lock guards is consistent after every statement.
+/// Locks a mutex. Poison is ignored: no code of the embedder runs under a lock of this crate, and what each lock
+/// guards is consistent after every statement.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// At most one thread, spawned when it is first woken.
 ///
-/// A step holds what it works on by a `Weak`, and ends the thread when that is gone: dropping this
-/// wakes the thread for a last step.
+/// A step holds what it works on by a `Weak`, and ends the thread when that is gone: dropping this wakes the thread
+/// for a last step.
 #[derive(Debug, Default)]
 pub(crate) struct Worker(Mutex<Option<JoinHandle<()>>>);
 
@@ -29,8 +29,8 @@ impl Worker {
         }
     }
 
-    /// Wakes the thread, and spawns one first if there is none or the last one ended. Returns
-    /// whether there is a thread: the system may have none left.
+    /// Wakes the thread, and spawns one first if there is none or the last one ended. Returns whether there is a
+    /// thread: the system may have none left.
     pub(crate) fn wake_or_spawn<S>(&self, name: &str, step: impl FnOnce() -> S) -> bool
     where
         S: FnMut() -> Next + Send + 'static,
@@ -47,9 +47,7 @@ impl Worker {
             while let ControlFlow::Continue(until) = step() {
                 match until {
                     None => thread::park(),
-                    Some(until) => {
-                        thread::park_timeout(until.saturating_duration_since(Instant::now()))
-                    }
+                    Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
                 }
             }
         };

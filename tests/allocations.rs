@@ -2,16 +2,16 @@
 //!
 //! Properties:
 //!
-//! 1. Recording allocates nothing: not by handle, nor by a name of any length, registered or in
-//!    `__overflow__`, nor for an event of another time, nor for a token.
-//! 2. The exceptions are a thread's first event and a new name. Outside of the slab, a first event
-//!    allocates the thread's shard and sometimes a row of cells for shards; in the slab it allocates
-//!    nothing. A new name is copied once.
-//! 3. A snapshot allocates in proportion to the names that it holds, and rendering into a used
-//!    buffer allocates nothing, except that a text page sorts its alerts. The thousandth time allocates as much as the first.
+//! 1. Recording allocates nothing: not by handle, nor by a name of any length, registered or in `__overflow__`, nor
+//!    for an event of another time, nor for a token.
+//! 2. The exceptions are a thread's first event and a new name. Outside of the slab, a first event allocates the
+//!    thread's shard and sometimes a row of cells for shards; in the slab it allocates nothing. A new name is copied
+//!    once.
+//! 3. A snapshot allocates in proportion to the names that it holds, and rendering into a used buffer allocates
+//!    nothing, except that a text page sorts its alerts. The thousandth time allocates as much as the first.
 //!
-//! Allocations are measured over all threads. So this file has a single test, which first waits
-//! until the test runner allocates nothing, and only one thread runs at a time.
+//! Allocations are measured over all threads. So this file has a single test, which first waits until the test runner
+//! allocates nothing, and only one thread runs at a time.
 
 mod common;
 
@@ -24,8 +24,8 @@ use common::sources::{Channels, hit_rate};
 use common::threads::{SlabOccupants, slab_len};
 use common::{MINUTE, SECOND, TIMEOUT, counters};
 use parsec_telemetry::{
-    Aggregator, AlertRule, Aspect, CacheCounters, CacheSource, ChannelSource, CoarseClock,
-    EnvelopeCounters, Format, ManualClock, Severity, Source, TokenCounters,
+    Aggregator, AlertRule, Aspect, CacheCounters, CacheSource, ChannelSource, CoarseClock, EnvelopeCounters, Format,
+    ManualClock, Severity, Source, TokenCounters,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
@@ -44,8 +44,7 @@ fn allocated(work: impl FnOnce()) -> Stats {
     region.change()
 }
 
-/// Waits until no thread has allocated anything for 200 ms: the test runner still does when a test
-/// begins.
+/// Waits until no thread has allocated anything for 200 ms: the test runner still does when a test begins.
 fn wait_until_quiet() {
     let deadline = Instant::now() + TIMEOUT;
     loop {
@@ -54,10 +53,7 @@ fn wait_until_quiet() {
         if ALLOCATOR.stats() == before {
             return;
         }
-        assert!(
-            Instant::now() < deadline,
-            "timed out after {TIMEOUT:?}: something keeps allocating"
-        );
+        assert!(Instant::now() < deadline, "timed out after {TIMEOUT:?}: something keeps allocating");
     }
 }
 
@@ -149,11 +145,7 @@ impl Recorders {
 
     /// A thread's first event on each counter.
     fn first_events(&self) -> [Stats; 3] {
-        [
-            allocated(|| self.data.observe()),
-            allocated(|| self.full.observe("data")),
-            allocated(|| self.tokens.issued()),
-        ]
+        [allocated(|| self.data.observe()), allocated(|| self.full.observe("data")), allocated(|| self.tokens.issued())]
     }
 }
 
@@ -253,23 +245,13 @@ fn check_reading() {
 fn steady_reading(aspects: usize) -> Reading {
     let clock = ManualClock::new();
     let envelopes = counters::envelopes_on(&clock);
-    let handles: Vec<_> = (0..aspects)
-        .map(|number| envelopes.aspect(&format!("aspect number {number}")))
-        .collect();
+    let handles: Vec<_> = (0..aspects).map(|number| envelopes.aspect(&format!("aspect number {number}"))).collect();
     let tokens = counters::tokens_on(&clock);
     let cache = || {
-        let counters = || CacheCounters {
-            hits: 9,
-            misses: 1,
-            ..Default::default()
-        };
+        let counters = || CacheCounters { hits: 9, misses: 1, ..Default::default() };
         CacheSource::new(counters).clock(clock.clock())
     };
-    let channels = vec![
-        ("public:a", "public:*"),
-        ("public:b", "public:*"),
-        ("x", ""),
-    ];
+    let channels = vec![("public:a", "public:*"), ("public:b", "public:*"), ("x", "")];
     let rules = vec![
         AlertRule::new("quiet", Severity::Warning, |_| false),
         AlertRule::new("firing", Severity::Info, |_| true).description("always"),
@@ -307,11 +289,7 @@ fn steady_reading(aspects: usize) -> Reading {
             page.clear();
             allocations(|| format.render_into(&mut page, &snapshot))
         };
-        Reading {
-            json: render(Format::Json),
-            text: render(Format::Prometheus),
-            ..allocated
-        }
+        Reading { json: render(Format::Json), text: render(Format::Prometheus), ..allocated }
     };
     // The cache source keeps the readings of an hour, so their number is steady after 60.
     for _ in 0..70 {

@@ -6,10 +6,7 @@
 //! 2. Between two readings a counter is assumed to grow evenly.
 //! 3. When a counter falls, the cache has restarted: all of its counters began at zero.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -38,20 +35,8 @@ fn cache_without_lookups_reads_zero() {
 #[test]
 fn first_reading_covers_everything_so_far() {
     let (clock, cache, source) = ManualCache::with_source();
-    cache.set(CacheCounters {
-        hits: 300,
-        misses: 100,
-        puts: 100,
-        evictions: 60,
-        size_entries: 40,
-        size_bytes: 4096,
-    });
-    let expected = CacheStats {
-        hit_rate_pct: 75.0,
-        size_bytes: 4096,
-        size_entries: 40,
-        evictions_last_hour: 60,
-    };
+    cache.set(CacheCounters { hits: 300, misses: 100, puts: 100, evictions: 60, size_entries: 40, size_bytes: 4096 });
+    let expected = CacheStats { hit_rate_pct: 75.0, size_bytes: 4096, size_entries: 40, evictions_last_hour: 60 };
     assert_eq!(source.cache(), Some(expected.clone()));
     clock.advance(30 * MINUTE);
     assert_eq!(source.cache(), Some(expected));
@@ -64,11 +49,7 @@ fn first_reading_covers_everything_so_far() {
 fn sizes_are_current() {
     let (_clock, cache, source) = ManualCache::with_source();
     for size in [10, 3, u64::MAX, 0] {
-        cache.set(CacheCounters {
-            size_entries: size,
-            size_bytes: size / 2,
-            ..Default::default()
-        });
+        cache.set(CacheCounters { size_entries: size, size_bytes: size / 2, ..Default::default() });
         let stats = source.cache().expect("a cache source reports the cache");
         assert_eq!((stats.size_entries, stats.size_bytes), (size, size / 2));
     }
@@ -77,9 +58,7 @@ fn sizes_are_current() {
 /// Property 1.
 #[test]
 fn even_growth_read_at_any_interval_is_exact() {
-    for every in [
-        1, 7, 15, 16, 59, 60, 61, 599, 1801, 3599, 3600, 3601, 7200, 86_400,
-    ] {
+    for every in [1, 7, 15, 16, 59, 60, 61, 599, 1801, 3599, 3600, 3601, 7200, 86_400] {
         let (clock, cache, source) = ManualCache::with_source();
         let mut age = 0;
         while age < 4 * 3600 || age < 3 * every {
@@ -87,11 +66,7 @@ fn even_growth_read_at_any_interval_is_exact() {
             age += every;
             cache.add(9 * every, every, 3 * every);
             let expected = (90.0, 3 * age.min(3600));
-            assert_eq!(
-                last_hour(&source),
-                expected,
-                "read every {every} s, after {age} s"
-            );
+            assert_eq!(last_hour(&source), expected, "read every {every} s, after {age} s");
         }
     }
 }
@@ -106,10 +81,7 @@ fn even_growth_read_at_any_phase_is_exact() {
         if step % 83 == 0 {
             let (hit_rate, evictions) = last_hour(&source);
             let expected = 2 * u64::min(step, 3600);
-            assert!(
-                evictions.abs_diff(expected) <= 1,
-                "{evictions} after {step} s"
-            );
+            assert!(evictions.abs_diff(expected) <= 1, "{evictions} after {step} s");
             assert!((hit_rate - 75.0).abs() < 0.02, "{hit_rate} after {step} s");
         }
     }
@@ -128,15 +100,8 @@ fn burst_leaves_the_window_after_exactly_one_hour() {
         let burst = (70..130).contains(&minute);
         assert_eq!(evictions, if burst { 500 } else { 0 }, "minute {minute}");
         let lookups_hit = 10.0 * (minute + 1).min(60) as f64;
-        let expected = if burst {
-            100.0 * lookups_hit / (lookups_hit + 1000.0)
-        } else {
-            100.0
-        };
-        assert!(
-            (hit_rate - expected).abs() < 1e-9,
-            "minute {minute}: {hit_rate}, not {expected}"
-        );
+        let expected = if burst { 100.0 * lookups_hit / (lookups_hit + 1000.0) } else { 100.0 };
+        assert!((hit_rate - expected).abs() < 1e-9, "minute {minute}: {hit_rate}, not {expected}");
         clock.advance(MINUTE);
     }
 }
@@ -153,10 +118,7 @@ fn cold_cache_after_100_warm_hours_reads_cold_within_one_hour() {
         cache.add(0, 1000, 0);
         clock.advance(MINUTE);
         let expected = 100.0 * f64::from(60 - minute) / 60.0;
-        assert!(
-            (last_hour(&source).0 - expected).abs() < 1e-9,
-            "minute {minute}"
-        );
+        assert!((last_hour(&source).0 - expected).abs() < 1e-9, "minute {minute}");
     }
     assert_eq!(last_hour(&source).0, 0.0);
 }
@@ -210,12 +172,7 @@ fn fallen_counters_start_again_from_zero() {
     cache.add(900, 100, 50);
     assert_eq!(last_hour(&source), (90.0, 50));
     clock.advance(MINUTE);
-    cache.set(CacheCounters {
-        hits: 60,
-        misses: 40,
-        evictions: 7,
-        ..Default::default()
-    });
+    cache.set(CacheCounters { hits: 60, misses: 40, evictions: 7, ..Default::default() });
     assert_eq!(last_hour(&source), (100.0 * 960.0 / 1100.0, 57));
     clock.advance(MINUTE);
     cache.set(CacheCounters::default());
@@ -241,12 +198,7 @@ fn restart_resets_counters_above_their_last_reading_too() {
     let _ = source.cache();
     clock.advance(61 * MINUTE);
     assert_eq!(last_hour(&source), (0.0, 0));
-    cache.set(CacheCounters {
-        hits: 50,
-        misses: 50,
-        evictions: 6,
-        ..Default::default()
-    });
+    cache.set(CacheCounters { hits: 50, misses: 50, evictions: 6, ..Default::default() });
     assert_eq!(last_hour(&source), (50.0, 6));
 }
 
@@ -273,24 +225,13 @@ fn counters_at_the_maximum_saturate() {
 #[test]
 fn several_caches_are_averaged_and_summed() {
     let source = |hits, misses, evictions| {
-        CacheSource::new(move || CacheCounters {
-            hits,
-            misses,
-            evictions,
-            size_entries: 5,
-            ..Default::default()
-        })
+        CacheSource::new(move || CacheCounters { hits, misses, evictions, size_entries: 5, ..Default::default() })
     };
     let aggregator = Aggregator::new()
         .source(source(1, 0, 3))
         .source(Some(source(0, 9, 4)))
         .source(None::<CacheSource<ManualCache>>);
     let cache = aggregator.snapshot().cache;
-    let expected = CacheStats {
-        hit_rate_pct: 50.0,
-        size_entries: 10,
-        evictions_last_hour: 7,
-        size_bytes: 0,
-    };
+    let expected = CacheStats { hit_rate_pct: 50.0, size_entries: 10, evictions_last_hour: 7, size_bytes: 0 };
     assert_eq!(cache, expected);
 }

@@ -2,14 +2,10 @@
 //!
 //! Properties:
 //!
-//! 1. A snapshot holds every event that was recorded before it began, and none whose recording
-//!    began after it ended.
+//! 1. A snapshot holds every event that was recorded before it began, and none whose recording began after it ended.
 //! 2. A snapshot that includes a revocation or an expiry also includes the issuance it belongs to.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -31,8 +27,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// This fence and that of [`started`](Self::started) are partners: a thread that has seen the
-    /// event in a snapshot sees its start, too.
+    /// This fence and that of [`started`](Self::started) are partners: a thread that has seen the event in a snapshot
+    /// sees its start, too.
     fn record(&self, record: impl FnOnce()) {
         self.started.fetch_add(1, SeqCst);
         fence(SeqCst);
@@ -70,10 +66,7 @@ fn while_recording(threads: usize, work: impl Fn(usize) + Sync, mut check: impl 
         while checks < 200 || worked.load(SeqCst) < 2000 {
             check();
             checks += 1;
-            assert!(
-                Instant::now() < deadline,
-                "timed out after {TIMEOUT:?}: 2,000 repetitions"
-            );
+            assert!(Instant::now() < deadline, "timed out after {TIMEOUT:?}: 2,000 repetitions");
         }
     });
 }
@@ -105,10 +98,7 @@ fn snapshot_while_threads_record_holds_all_events_before_it_and_none_after_it() 
                 let seen = stats.by_aspect[name];
                 let range = at_least[at]..=at_most[at];
                 assert!(range.contains(&seen), "{name}: {seen} outside of {range:?}");
-                assert!(
-                    seen >= seen_before[at],
-                    "{name}: {seen} after {seen_before:?}"
-                );
+                assert!(seen >= seen_before[at], "{name}: {seen} after {seen_before:?}");
                 seen_before[at] = seen;
             }
             // In the counter's first second its rate equals its total. `rate_window` tests exact rates.
@@ -131,8 +121,7 @@ fn snapshot_while_threads_end_holds_their_events() {
     while_recording(
         2,
         |_| {
-            // A thread for each event would be too slow, but shards must change owners while
-            // they are read.
+            // A thread for each event would be too slow, but shards must change owners while they are read.
             if tally.started() % 50 == 0 {
                 run_threads(1, |_| tally.record(|| envelopes.observe("data")));
             } else {
@@ -165,11 +154,7 @@ impl ActiveTokens {
         for _ in 0..Self::HELD {
             issued.record(|| tokens.issued());
         }
-        Self {
-            tokens,
-            issued,
-            gone: Tally::default(),
-        }
+        Self { tokens, issued, gone: Tally::default() }
     }
 
     fn issue(&self) {
@@ -194,10 +179,7 @@ impl ActiveTokens {
         let range = at_least..=difference(issued_at_most, gone_at_least);
         assert!(range.contains(&active), "{active} outside of {range:?}");
         let (range, issued) = (issued_at_least..=issued_at_most, stats.issued_last_hour);
-        assert!(
-            range.contains(&issued),
-            "issued: {issued} outside of {range:?}"
-        );
+        assert!(range.contains(&issued), "issued: {issued} outside of {range:?}");
     }
 }
 
@@ -274,9 +256,7 @@ fn snapshot_with_a_token_gone_includes_its_issuance_by_another_thread() {
         },
         || active.check(),
     );
-    let left = receivers
-        .iter()
-        .map(|receiver| receiver.lock().expect("no panic").try_iter().count());
+    let left = receivers.iter().map(|receiver| receiver.lock().expect("no panic").try_iter().count());
     let left = left.sum::<usize>() + 3;
     let active = active.tokens.snapshot().active_count;
     assert_eq!(usize::try_from(active), Ok(left));

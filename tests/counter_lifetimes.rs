@@ -1,9 +1,6 @@
 //! Clones, handles, builders and dropped counters.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -36,9 +33,7 @@ fn counter_dropped_while_its_threads_live_leaves_its_handles_usable() {
     for _ in 0..50 {
         let (envelopes, tokens) = (frozen_envelopes(), frozen_tokens());
         let aspect = envelopes.aspect("data");
-        sender
-            .send((envelopes.clone(), tokens.clone(), aspect))
-            .expect("the thread waits");
+        sender.send((envelopes.clone(), tokens.clone(), aspect)).expect("the thread waits");
         replies.recv().expect("no panic");
         // Nothing of an earlier counter shows in this one.
         assert_eq!(envelopes.snapshot().by_aspect, counts(&[("data", 2)]));
@@ -59,9 +54,7 @@ fn clones_share_counts_and_clock() {
     assert_eq!(envelopes.snapshot().by_aspect["data"], 3);
     assert_eq!(envelopes.clone().snapshot(), envelopes.snapshot());
 
-    let tokens = TokenCounters::builder()
-        .clock(clock.clock().clone())
-        .build();
+    let tokens = TokenCounters::builder().clock(clock.clock().clone()).build();
     tokens.clone().issued();
     tokens.clone().revoked();
     tokens.issued();
@@ -84,8 +77,5 @@ fn builder_creates_separate_counters_each_time() {
     let builder = TokenCounters::builder();
     let (one, other) = (builder.clone().build(), builder.build());
     one.issued();
-    assert_eq!(
-        (one.snapshot().active_count, other.snapshot().active_count),
-        (1, 0)
-    );
+    assert_eq!((one.snapshot().active_count, other.snapshot().active_count), (1, 0));
 }

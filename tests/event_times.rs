@@ -2,26 +2,20 @@
 //!
 //! Properties:
 //!
-//! 1. An event is placed by its age: in the totals only, if it is older than the window, and now,
-//!    if it is in the future.
+//! 1. An event is placed by its age: in the totals only, if it is older than the window, and now, if it is in the
+//!    future.
 //! 2. Totals are exact, whatever the time, and no time panics.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
-#![allow(
-    clippy::unchecked_time_subtraction,
-    reason = "a test may panic, and most of the terms are constants"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
+#![allow(clippy::unchecked_time_subtraction, reason = "a test may panic, and most of the terms are constants")]
 
 mod common;
 
 use std::time::{Duration, SystemTime};
 
 use common::counters::{
-    envelopes_created_at, envelopes_on, extreme_times, interval, last_hour, mature_envelopes, rate,
-    tokens_created_at, tokens_on, total,
+    envelopes_created_at, envelopes_on, extreme_times, interval, last_hour, mature_envelopes, rate, tokens_created_at,
+    tokens_on, total,
 };
 use common::{HOUR, MINUTE, NANO, SECOND};
 use parsec_telemetry::ManualClock;
@@ -53,11 +47,7 @@ fn event_of_another_time_is_placed_by_its_age() {
             envelopes.observe_at(clock.now() - age, "data");
             data.observe_at(clock.now() - age);
         }
-        assert_eq!(
-            rate(&envelopes),
-            expected,
-            "aged {age:?} at a phase of {phase} ms"
-        );
+        assert_eq!(rate(&envelopes), expected, "aged {age:?} at a phase of {phase} ms");
         assert_eq!(total(&envelopes), 60);
     }
 }
@@ -138,13 +128,7 @@ fn event_of_any_representable_time_is_in_the_totals() {
     let (clock, envelopes) = mature_envelopes();
     let tokens = tokens_on(&clock);
     let data = envelopes.aspect("data");
-    let past = [
-        earliest,
-        epoch - 365 * 24 * HOUR,
-        epoch - NANO,
-        epoch,
-        epoch + NANO,
-    ];
+    let past = [earliest, epoch - 365 * 24 * HOUR, epoch - NANO, epoch, epoch + NANO];
     for at in past {
         envelopes.observe_at(at, "data");
         data.observe_at(at);

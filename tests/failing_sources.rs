@@ -1,9 +1,6 @@
 //! Sources and rules that panic: each is caught and counted, and the rest of the snapshot is right.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -15,8 +12,8 @@ use common::exposition::value_of;
 use common::sources::{Intercepted, ManualCache, Reports, everything, hit_rate, snapshot_of};
 use common::{MINUTE, firing, json, page, sections_of};
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheCounters, CacheSource, CacheStats, CacheStatter, EnvelopeStats,
-    Format, ManualClock, PresenceStats, Severity, Snapshot, Source, evaluate_alerts,
+    Aggregator, AlertRule, CacheCounters, CacheSource, CacheStats, CacheStatter, EnvelopeStats, Format, ManualClock,
+    PresenceStats, Severity, Snapshot, Source, evaluate_alerts,
 };
 
 /// The panics of all sources and the failures of all rules, as of a snapshot.
@@ -43,31 +40,15 @@ fn source_that_panics_in_any_section_keeps_its_last_report_whole() {
     let bad = || everything(5, 50.0, "bad");
     let without = snapshot_of([good()]);
     let with = snapshot_of([good(), bad()]);
-    for panicking in [
-        "channels",
-        "envelopes",
-        "presence",
-        "history",
-        "tokens",
-        "cache",
-    ] {
+    for panicking in ["channels", "envelopes", "presence", "history", "tokens", "cache"] {
         let panics_now = Arc::new(AtomicBool::new(true));
         let on_section = {
             let panics_now = Arc::clone(&panics_now);
-            move |section| {
-                assert!(
-                    section != panicking || !panics_now.load(SeqCst),
-                    "this section panics"
-                )
-            }
+            move |section| assert!(section != panicking || !panics_now.load(SeqCst), "this section panics")
         };
-        let aggregator = Aggregator::new()
-            .source(Intercepted(on_section, bad()))
-            .source(good())
-            .clock(ManualClock::new().clock());
-        for (times, panics_again, expected) in
-            [(1, true, &without), (1, false, &with), (2, true, &with)]
-        {
+        let aggregator =
+            Aggregator::new().source(Intercepted(on_section, bad())).source(good()).clock(ManualClock::new().clock());
+        for (times, panics_again, expected) in [(1, true, &without), (1, false, &with), (2, true, &with)] {
             panics_now.store(panics_again, SeqCst);
             let snapshot = aggregator.snapshot();
             assert_eq!(sections_of(&snapshot), *expected, "{panicking} panics");
@@ -105,10 +86,8 @@ fn evaluate_alerts_skips_a_rule_that_panics() {
 
 #[test]
 fn clones_of_an_aggregator_share_the_counts_of_panics() {
-    let aggregator = Aggregator::new()
-        .source(panics_in("cache"))
-        .with_alerts(vec![panicking_rule("bad")])
-        .expect("valid rules");
+    let aggregator =
+        Aggregator::new().source(panics_in("cache")).with_alerts(vec![panicking_rule("bad")]).expect("valid rules");
     let clone = aggregator.clone();
     for (times, aggregator) in (1..).zip([&aggregator, &clone, &clone.clone(), &aggregator]) {
         let snapshot = aggregator.snapshot();
@@ -131,11 +110,8 @@ fn panic_with_a_payload_that_panics_when_dropped_is_caught() {
         }
     }
     let bomb = AlertRule::new("bomb", Severity::Info, |_| panic_any(Bomb));
-    let aggregator = Aggregator::new()
-        .source(Bombs)
-        .source(everything(1, 1.0, "one"))
-        .with_alerts(vec![bomb])
-        .expect("valid rules");
+    let aggregator =
+        Aggregator::new().source(Bombs).source(everything(1, 1.0, "one")).with_alerts(vec![bomb]).expect("valid rules");
     let snapshot = aggregator.snapshot();
     assert_eq!(snapshot.cache.size_bytes, 1);
     assert_eq!(panics(&snapshot), (1, 1));
@@ -187,19 +163,14 @@ impl Source for Broken {
     }
 
     fn presence(&self) -> Option<PresenceStats> {
-        Some(PresenceStats {
-            total_users: 5,
-            ..Default::default()
-        })
+        Some(PresenceStats { total_users: 5, ..Default::default() })
     }
 }
 
 /// Fault 9: one source or rule that panicked left no page at all.
 #[test]
 fn source_and_rule_that_panic_do_not_break_the_pages() {
-    let cold = AlertRule::new("cache_cold", Severity::Warning, |s| {
-        s.cache.hit_rate_pct < 80.0
-    });
+    let cold = AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0);
     let aggregator = Aggregator::new()
         .source(Broken)
         .source(everything(1, 1.0, "data"))
@@ -208,10 +179,7 @@ fn source_and_rule_that_panic_do_not_break_the_pages() {
         .expect("valid rules");
     let snapshot = json(&aggregator);
     assert_eq!(snapshot.envelopes.by_aspect["data"], 1);
-    assert_eq!(
-        snapshot.presence.total_users, 1,
-        "a source that panics has no report"
-    );
+    assert_eq!(snapshot.presence.total_users, 1, "a source that panics has no report");
     assert_eq!(snapshot.cache.hit_rate_pct, 70.0);
     assert_eq!(firing(&snapshot), ["cache_cold"]);
     let page = page(&aggregator, Format::Prometheus);

@@ -2,16 +2,13 @@
 //!
 //! Properties:
 //!
-//! 1. The last hour is what the last 60 minutes hold, rounded to the nearest whole number, halves
-//!    up. It is not divided by anything.
+//! 1. The last hour is what the last 60 minutes hold, rounded to the nearest whole number, halves up. It is not
+//!    divided by anything.
 //! 2. The slot at the window's far edge is weighted by the fraction of it that is inside.
-//! 3. A token of another time is placed by its age: in the totals only, if it is older than the
-//!    window, and now, if it is in the future.
+//! 3. A token of another time is placed by its age: in the totals only, if it is older than the window, and now, if
+//!    it is in the future.
 
-#![allow(
-    clippy::unchecked_time_subtraction,
-    reason = "a test may panic, and most of the terms are constants"
-)]
+#![allow(clippy::unchecked_time_subtraction, reason = "a test may panic, and most of the terms are constants")]
 
 mod common;
 
@@ -37,10 +34,7 @@ fn even_stream_at_any_phase_reads_its_exact_hour() {
                 assert_eq!(last_hour(&tokens), (u64::from(age), u64::from(age / 2)));
             } else if age >= 60 * 100 {
                 let (issued, revoked) = last_hour(&tokens);
-                assert_eq!(
-                    issued, 6000,
-                    "created at {phase}/100 min, {age}/100 minutes old"
-                );
+                assert_eq!(issued, 6000, "created at {phase}/100 min, {age}/100 minutes old");
                 // One event every other hundredth: the edge is off by at most half an event.
                 assert!(revoked.abs_diff(3000) <= 1, "{revoked} revoked");
             }
@@ -89,11 +83,7 @@ fn slot_of_the_creation_is_weighted_by_the_time_that_it_recorded() {
             tokens.issued();
         }
         clock.advance(HOUR + seconds * SECOND);
-        assert_eq!(
-            last_hour(&tokens),
-            (expected, 0),
-            "{seconds} s after the first hour"
-        );
+        assert_eq!(last_hour(&tokens), (expected, 0), "{seconds} s after the first hour");
     }
 }
 
@@ -119,11 +109,7 @@ fn token_of_another_time_is_placed_by_its_age() {
             tokens.issued_at(clock.now() - age);
             tokens.revoked_at(clock.now() - age);
         }
-        assert_eq!(
-            last_hour(&tokens),
-            (2 * expected, expected),
-            "aged {age:?} at a phase of {phase} s"
-        );
+        assert_eq!(last_hour(&tokens), (2 * expected, expected), "aged {age:?} at a phase of {phase} s");
         assert_eq!(tokens.snapshot().active_count, 60);
     }
 }

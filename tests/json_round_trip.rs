@@ -1,9 +1,6 @@
 //! A snapshot that is rendered as JSON reads back equal.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -13,8 +10,8 @@ use common::counters::{envelopes_on, tokens_on};
 use common::sources::{Channels, hit_rate};
 use common::{counts, render};
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheStats, ChannelSource, ChannelStats, EnvelopeStats, FiringAlert,
-    Format, HistoryStats, ManualClock, PresenceStats, Severity, Snapshot, TokenStats,
+    Aggregator, AlertRule, CacheStats, ChannelSource, ChannelStats, EnvelopeStats, FiringAlert, Format, HistoryStats,
+    ManualClock, PresenceStats, Severity, Snapshot, TokenStats,
 };
 
 fn read_back(snapshot: &Snapshot) -> Snapshot {
@@ -41,48 +38,20 @@ fn snapshot_with_extreme_values_reads_back() {
         since: at,
     };
     let mut snapshot = Snapshot {
-        channels: ChannelStats {
-            total_active: u64::MAX,
-            by_pattern: awkward.clone(),
-        },
-        envelopes: EnvelopeStats {
-            rate_per_second: 0.1 + 0.2,
-            by_aspect: awkward,
-        },
-        presence: PresenceStats {
-            total_users: 1,
-            total_agents: 1 << 63,
-            average_per_channel: f64::MIN_POSITIVE,
-        },
-        history: HistoryStats {
-            total_envelopes_buffered: (1 << 53) + 1,
-            buffer_utilization_pct: 5e-324,
-        },
-        tokens: TokenStats {
-            issued_last_hour: 7,
-            revoked_last_hour: 0,
-            active_count: i64::MIN,
-        },
-        cache: CacheStats {
-            hit_rate_pct: f64::MAX,
-            size_bytes: 3,
-            size_entries: 0,
-            evictions_last_hour: 9,
-        },
+        channels: ChannelStats { total_active: u64::MAX, by_pattern: awkward.clone() },
+        envelopes: EnvelopeStats { rate_per_second: 0.1 + 0.2, by_aspect: awkward },
+        presence: PresenceStats { total_users: 1, total_agents: 1 << 63, average_per_channel: f64::MIN_POSITIVE },
+        history: HistoryStats { total_envelopes_buffered: (1 << 53) + 1, buffer_utilization_pct: 5e-324 },
+        tokens: TokenStats { issued_last_hour: 7, revoked_last_hour: 0, active_count: i64::MIN },
+        cache: CacheStats { hit_rate_pct: f64::MAX, size_bytes: 3, size_entries: 0, evictions_last_hour: 9 },
         ..Snapshot::empty(at)
     };
-    snapshot.alerts = vec![
-        alert("\"a\"\n", Severity::Info, ""),
-        alert("b", Severity::Critical, "über \\ 80 %"),
-    ];
+    snapshot.alerts = vec![alert("\"a\"\n", Severity::Info, ""), alert("b", Severity::Critical, "über \\ 80 %")];
     assert_eq!(read_back(&snapshot), snapshot);
     assert_eq!(read_back(&Snapshot::default()), Snapshot::default());
     // A section reads back by itself, too, with its omitted fields.
     let stats = serde_json::to_string(&snapshot.envelopes).expect("JSON");
-    assert_eq!(
-        serde_json::from_str::<EnvelopeStats>(&stats).expect("reads back"),
-        snapshot.envelopes
-    );
+    assert_eq!(serde_json::from_str::<EnvelopeStats>(&stats).expect("reads back"), snapshot.envelopes);
 }
 
 /// Rates are events divided by 60, and percentages hits divided by lookups.
@@ -102,11 +71,7 @@ fn rates_and_percentages_read_back_to_the_last_digit() {
         }
     }
     let some: Vec<_> = wrong.iter().take(5).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} read back different: {some:?}…",
-        wrong.len()
-    );
+    assert!(wrong.is_empty(), "{} read back different: {some:?}…", wrong.len());
 }
 
 #[test]
@@ -118,15 +83,10 @@ fn snapshot_of_an_aggregator_reads_back() {
     let aggregator = Aggregator::new()
         .source(envelopes.clone())
         .source(tokens.clone())
-        .source(ChannelSource::new(Channels(vec![
-            ("a", "public:*"),
-            ("b", ""),
-        ])))
+        .source(ChannelSource::new(Channels(vec![("a", "public:*"), ("b", "")])))
         .source(hit_rate(100.0 / 3.0))
         .clock(clock.clock())
-        .with_alerts(vec![
-            AlertRule::new("always", Severity::Warning, |_| true).description("Always"),
-        ])
+        .with_alerts(vec![AlertRule::new("always", Severity::Warning, |_| true).description("Always")])
         .expect("valid rules");
     for step in 0..200u32 {
         burst = burst * 31 % 101;

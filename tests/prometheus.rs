@@ -1,5 +1,4 @@
-//! Prometheus itself scrapes the server. Its HTTP API shows the values, types, labels and alerts that
-//! it stored.
+//! Prometheus itself scrapes the server. Its HTTP API shows the values, types, labels and alerts that it stored.
 
 #![cfg(feature = "serve")]
 
@@ -16,8 +15,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheCounters, CacheSource, ChannelEntry, ChannelLister, ChannelSource,
-    EnvelopeCounters, Severity, Source, TokenCounters, TokenStats, serve,
+    Aggregator, AlertRule, CacheCounters, CacheSource, ChannelEntry, ChannelLister, ChannelSource, EnvelopeCounters,
+    Severity, Source, TokenCounters, TokenStats, serve,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -36,13 +35,7 @@ use support::socket::connect;
 const TEXT: &str = "/parsec/telemetry/metrics";
 
 /// Aspects that need escaping. The last would forge a sample.
-const SPECIAL: [&str; 5] = [
-    "\"quoted\"",
-    "C:\\new",
-    "two\nlines\r\n",
-    "größer, 更大\0",
-    "\"} 1\nforged_total 1\n#",
-];
+const SPECIAL: [&str; 5] = ["\"quoted\"", "C:\\new", "two\nlines\r\n", "größer, 更大\0", "\"} 1\nforged_total 1\n#"];
 
 /// A rule file of an operator, with both names of the alert metric.
 const RULES: &str = r#"
@@ -69,14 +62,9 @@ fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
         .source(tokens.clone())
         .source(revoked.clone())
         .source(ChannelSource::new(Rooms))
-        .source(CacheSource::new(|| CacheCounters {
-            size_bytes: 4096,
-            ..Default::default()
-        }))
+        .source(CacheSource::new(|| CacheCounters { size_bytes: 4096, ..Default::default() }))
         .with_alerts(vec![
-            AlertRule::new("tokens_lost", Severity::Critical, |s| {
-                s.tokens.active_count < 0
-            }),
+            AlertRule::new("tokens_lost", Severity::Critical, |s| s.tokens.active_count < 0),
             AlertRule::new("always", Severity::Info, |_| true),
         ])
         .expect("valid rules");
@@ -97,33 +85,22 @@ fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
     prometheus.wait_for(r#"parsec_telemetry_envelopes_total{aspect="data"}"#, "42");
     prometheus.wait_for("parsec_telemetry_tokens_active", "1");
     prometheus.wait_for("parsec_telemetry_envelope_rate_per_second > bool 0", "1");
-    prometheus.wait_for(
-        r#"parsec_telemetry_channels_by_pattern{pattern="room:*"}"#,
-        "2",
-    );
+    prometheus.wait_for(r#"parsec_telemetry_channels_by_pattern{pattern="room:*"}"#, "2");
     prometheus.wait_for("parsec_telemetry_cache_size_bytes", "4096");
 
     // Every sample of the page is a series, and there is no other.
     let page = get(address, TEXT);
     let samples = page.lines().filter(|line| !line.starts_with('#')).count();
-    prometheus.wait_for(
-        r#"scrape_samples_scraped{job="parsec"}"#,
-        &samples.to_string(),
-    );
+    prometheus.wait_for(r#"scrape_samples_scraped{job="parsec"}"#, &samples.to_string());
     let series = prometheus.query(r#"count({job="parsec",__name__=~"(parsec|process)_.+"})"#);
     assert_eq!(value_of(&series), Some(samples.to_string()).as_deref());
     assert_eq!(prometheus.query("forged_total"), Vec::<Value>::new());
 
     // Label values are unchanged.
-    for family in [
-        "parsec_telemetry_envelopes_total",
-        "parsec_telemetry_envelopes_by_aspect",
-    ] {
+    for family in ["parsec_telemetry_envelopes_total", "parsec_telemetry_envelopes_by_aspect"] {
         let series = prometheus.query(family);
-        let aspects: BTreeSet<&str> = series
-            .iter()
-            .map(|series| series["metric"]["aspect"].as_str().expect("a label"))
-            .collect();
+        let aspects: BTreeSet<&str> =
+            series.iter().map(|series| series["metric"]["aspect"].as_str().expect("a label")).collect();
         assert_eq!(aspects, SPECIAL.into_iter().chain(["data"]).collect());
     }
 
@@ -139,30 +116,19 @@ fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
     assert_eq!(prometheus.alerts(), BTreeMap::new());
     prometheus.wait_for(r#"parsec_alerts_firing{alert="tokens_lost"}"#, "0");
     revoked.0.store(2, Relaxed);
-    prometheus.wait_for(
-        r#"parsec_telemetry_alerts_firing{alert="tokens_lost",severity="critical"}"#,
-        "1",
-    );
-    poll("both alerts", || {
-        (prometheus.alerts().len() == 2).then_some(())
-    });
+    prometheus.wait_for(r#"parsec_telemetry_alerts_firing{alert="tokens_lost",severity="critical"}"#, "1");
+    poll("both alerts", || (prometheus.alerts().len() == 2).then_some(()));
     assert_eq!(
         prometheus.alerts(),
-        [
-            ("ParsecCritical", "firing"),
-            ("ParsecCriticalForLong", "pending")
-        ]
-        .map(|(alert, state)| (alert.to_owned(), state.to_owned()))
-        .into()
+        [("ParsecCritical", "firing"), ("ParsecCriticalForLong", "pending")]
+            .map(|(alert, state)| (alert.to_owned(), state.to_owned()))
+            .into()
     );
 
     revoked.0.store(0, Relaxed);
     poll("no alert", || prometheus.alerts().is_empty().then_some(()));
     prometheus.wait_for(r#"parsec_alerts_firing{alert="tokens_lost"}"#, "0");
-    assert_eq!(
-        prometheus.query(r#"parsec_telemetry_alerts_firing{alert="tokens_lost"}"#),
-        Vec::<Value>::new()
-    );
+    assert_eq!(prometheus.query(r#"parsec_telemetry_alerts_firing{alert="tokens_lost"}"#), Vec::<Value>::new());
 }
 
 /// One job scrapes OpenMetrics and one the text format, each every second.
@@ -192,10 +158,7 @@ fn scrapes_beside_a_hundred_busy_connections_succeed() {
     let mut output = String::new();
     let mut stdout = load.0.stdout.take().expect("piped");
     stdout.read_to_string(&mut output).expect("UTF-8");
-    assert!(
-        output.contains(" 0 failed, 0 errored, 0 timeout"),
-        "{output}"
-    );
+    assert!(output.contains(" 0 failed, 0 errored, 0 timeout"), "{output}");
     assert!(output.contains(" 2xx, 0 3xx, 0 4xx, 0 5xx"), "{output}");
 
     for (job, _) in targets {
@@ -218,19 +181,15 @@ fn scrapes_beside_a_hundred_busy_connections_succeed() {
     }
     let own = get(prometheus.address, "/metrics");
     let counts_failures = |line: &&str| {
-        line.starts_with("prometheus_target_scrapes_")
-            || line.starts_with("prometheus_target_scrape_pool_exceeded")
+        line.starts_with("prometheus_target_scrapes_") || line.starts_with("prometheus_target_scrape_pool_exceeded")
     };
     let failures: Vec<&str> = own.lines().filter(counts_failures).collect();
     assert!(failures.len() >= 5, "{failures:#?}");
-    assert!(
-        failures.iter().all(|line| line.ends_with(" 0")),
-        "{failures:#?}"
-    );
+    assert!(failures.iter().all(|line| line.ends_with(" 0")), "{failures:#?}");
 }
 
-/// Forwards connections to `server`, and removes OpenMetrics from each request's `Accept`: Prometheus
-/// has no such option.
+/// Forwards connections to `server`, and removes OpenMetrics from each request's `Accept`: Prometheus has no such
+/// option.
 fn text_only_proxy(server: SocketAddr) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -239,8 +198,7 @@ fn text_only_proxy(server: SocketAddr) -> SocketAddr {
             let Ok(upstream) = TcpStream::connect(server) else {
                 continue;
             };
-            let response =
-                [&upstream, &client].map(|stream| stream.try_clone().expect("a second handle"));
+            let response = [&upstream, &client].map(|stream| stream.try_clone().expect("a second handle"));
             thread::spawn(move || forward_requests(client, upstream));
             let [mut upstream, mut client] = response;
             thread::spawn(move || std::io::copy(&mut upstream, &mut client));
@@ -285,10 +243,7 @@ struct RevokedTokens(Arc<AtomicI64>);
 
 impl Source for RevokedTokens {
     fn tokens(&self) -> Option<TokenStats> {
-        Some(TokenStats {
-            active_count: -self.0.load(Relaxed),
-            ..Default::default()
-        })
+        Some(TokenStats { active_count: -self.0.load(Relaxed), ..Default::default() })
     }
 }
 
@@ -297,24 +252,16 @@ struct Rooms;
 impl ChannelLister for Rooms {
     fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>)) {
         for name in ["room:1", "room:2"] {
-            visit(ChannelEntry {
-                name,
-                pattern: "room:*",
-            });
+            visit(ChannelEntry { name, pattern: "room:*" });
         }
     }
 }
 
 /// Serves until the runtime is dropped.
 fn start_server(aggregator: Aggregator) -> (Runtime, SocketAddr) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let listener = runtime
-        .block_on(TcpListener::bind("127.0.0.1:0"))
-        .expect("a free port");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
     let address = listener.local_addr().expect("an address");
     runtime.spawn(serve(listener, aggregator, std::future::pending::<()>()));
     (runtime, address)
@@ -330,11 +277,8 @@ struct Prometheus {
 impl Prometheus {
     /// Starts Prometheus with one job per target, by name.
     fn start(program: &Path, targets: &[(&str, SocketAddr)]) -> Self {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "prometheus-{}-{}",
-            std::process::id(),
-            targets[0].0
-        ));
+        let directory =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prometheus-{}-{}", std::process::id(), targets[0].0));
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("rules.yml"), RULES).expect("written");
         let mut config = String::from(
@@ -369,19 +313,15 @@ impl Prometheus {
             directory,
         };
         this.address = listen_address(log);
-        poll("readiness", || {
-            get(this.address, "/-/ready")
-                .contains("is Ready")
-                .then_some(())
-        });
+        poll("readiness", || get(this.address, "/-/ready").contains("is Ready").then_some(()));
         this
     }
 
     /// The `data` of a response of the HTTP API.
     fn api(&self, path: &str) -> Value {
         let response = get(self.address, path);
-        let response: Value = serde_json::from_str(&response)
-            .unwrap_or_else(|error| panic!("{path}: {error}: {response}"));
+        let response: Value =
+            serde_json::from_str(&response).unwrap_or_else(|error| panic!("{path}: {error}: {response}"));
         assert_eq!(response["status"], "success", "{path}: {response}");
         response["data"].clone()
     }
@@ -416,8 +356,7 @@ impl Prometheus {
         let families = data.as_array().expect("a list").iter();
         families
             .map(|family| {
-                let [name, kind] =
-                    ["metric", "type"].map(|key| family[key].as_str().expect("text").to_owned());
+                let [name, kind] = ["metric", "type"].map(|key| family[key].as_str().expect("text").to_owned());
                 (name, kind)
             })
             .collect()
@@ -445,8 +384,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Finds the address in the log of Prometheus. Reads the log to its end, since a full pipe would block
-/// the process.
+/// Finds the address in the log of Prometheus. Reads the log to its end, since a full pipe would block the process.
 fn listen_address(mut log: impl BufRead + Send + 'static) -> SocketAddr {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -462,9 +400,7 @@ fn listen_address(mut log: impl BufRead + Send + 'static) -> SocketAddr {
             line.clear();
         }
     });
-    let address = receiver
-        .recv_timeout(DEADLINE)
-        .expect("prometheus logs its address");
+    let address = receiver.recv_timeout(DEADLINE).expect("prometheus logs its address");
     address.parse().expect("an address")
 }
 

@@ -3,22 +3,21 @@
 //! Properties:
 //!
 //! 1. Totals are exact: they hold every event once, whatever its time.
-//! 2. An event is placed where it happened: a late event by its age, a future event now, and one
-//!    older than the window in the totals only.
-//! 3. A rate is what the last 60 seconds hold, divided by 60; in the counter's first minute by its
-//!    age, and by at least one second. The slot at the window's far edge is weighted by the
-//!    fraction of its recording time that is inside.
-//! 4. The last hour is what the last 60 minutes hold by the same rule, rounded to the nearest whole
-//!    number, halves up.
-//! 5. Aspects are registered in the order in which they first appear, and stay. Beyond
-//!    `max_aspects`, names are recorded as `__overflow__`.
-//! 6. The recording thread makes no difference: one thread or several at once, with shards in the
-//!    slab or outside of it, before the destructors of its thread-locals or in them, by handle or by
-//!    name.
+//! 2. An event is placed where it happened: a late event by its age, a future event now, and one older than the
+//!    window in the totals only.
+//! 3. A rate is what the last 60 seconds hold, divided by 60; in the counter's first minute by its age, and by at
+//!    least one second. The slot at the window's far edge is weighted by the fraction of its recording time that is
+//!    inside.
+//! 4. The last hour is what the last 60 minutes hold by the same rule, rounded to the nearest whole number, halves
+//!    up.
+//! 5. Aspects are registered in the order in which they first appear, and stay. Beyond `max_aspects`, names are
+//!    recorded as `__overflow__`.
+//! 6. The recording thread makes no difference: one thread or several at once, with shards in the slab or outside of
+//!    it, before the destructors of its thread-locals or in them, by handle or by name.
 //! 7. A manual clock advances as far as it is told, and stays at its end, after 584 years.
 //!
-//! See [`config`] for where failures are kept. The other property tests are `properties_cache`,
-//! `properties_pages` and `properties_windows`.
+//! See [`config`] for where failures are kept. The other property tests are `properties_cache`, `properties_pages`
+//! and `properties_windows`.
 
 mod common;
 
@@ -75,8 +74,8 @@ fn times() -> impl Strategy<Value = SystemTime> {
 #[derive(Clone, Debug)]
 enum Op {
     Advance(Duration),
-    /// To where the window's far edge is this many thousandths of a unit from something that
-    /// happened: an event, or the creation of a counter.
+    /// To where the window's far edge is this many thousandths of a unit from something that happened: an event, or
+    /// the creation of a counter.
     AdvanceToEdge(Index, Unit, i64),
     CreateEnvelopes {
         max_aspects: usize,
@@ -186,12 +185,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => times().prop_map(When::At),
     ];
     let times = prop_oneof![4 => 0..8u32, 1 => 0..1000u32];
-    (any::<Index>(), kind, when, times).prop_map(|(counter, kind, when, times)| Event {
-        counter,
-        kind,
-        when,
-        times,
-    })
+    (any::<Index>(), kind, when, times).prop_map(|(counter, kind, when, times)| Event { counter, kind, when, times })
 }
 
 // Threads
@@ -229,11 +223,7 @@ impl Worker {
                 }
             }
         });
-        Self {
-            jobs: Some(jobs),
-            done,
-            thread: Some(thread),
-        }
+        Self { jobs: Some(jobs), done, thread: Some(thread) }
     }
 
     fn begin(&self, job: impl FnOnce() + Send + 'static) {
@@ -300,28 +290,15 @@ impl Envelopes {
         let stats = self.counters.snapshot();
         let mut expected: BTreeMap<&str, u64> = self.names.iter().map(|name| (*name, 0)).collect();
         expected.extend(&self.by_name);
-        let read: BTreeMap<&str, u64> = stats
-            .by_aspect
-            .iter()
-            .map(|(name, &total)| (name.as_str(), total))
-            .collect();
+        let read: BTreeMap<&str, u64> = stats.by_aspect.iter().map(|(name, &total)| (name.as_str(), total)).collect();
         prop_assert_eq!(read, expected, "by aspect");
 
         let (rate, (expected, tolerance)) = (stats.rate_per_second, self.all.rate(now));
-        prop_assert!(
-            (rate - expected).abs() <= tolerance,
-            "a rate of {} instead of {}",
-            rate,
-            expected
-        );
+        prop_assert!((rate - expected).abs() <= tolerance, "a rate of {} instead of {}", rate, expected);
 
         for (name, handle) in &self.handles {
             let shown = shown(name);
-            let expected = if self.names.contains(&shown) {
-                shown
-            } else {
-                "__overflow__"
-            };
+            let expected = if self.names.contains(&shown) { shown } else { "__overflow__" };
             prop_assert_eq!(handle.name(), expected);
         }
         Ok(())

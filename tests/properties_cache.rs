@@ -1,8 +1,8 @@
 //! A cache source agrees with the list of all its readings.
 //!
-//! Property: the hour slides over what the cache's counters gained, and a counter gains evenly
-//! between two readings. When a counter falls, all of them have started again from zero. Of readings
-//! less than 15 seconds apart, the source may discard some.
+//! Property: the hour slides over what the cache's counters gained, and a counter gains evenly between two readings.
+//! When a counter falls, all of them have started again from zero. Of readings less than 15 seconds apart, the source
+//! may discard some.
 //!
 //! See [`config`] for where failures are kept.
 
@@ -53,9 +53,9 @@ struct Readings(Vec<(Nanos, [Nanos; 3])>);
 impl Readings {
     /// The least and the most that a counter can have gained in the hour before `now`.
     ///
-    /// They are equal where the readings before and after the hour's beginning are at least 15
-    /// seconds apart: the source has discarded neither. Elsewhere the truth is between the readings
-    /// of less than 15 seconds before and after.
+    /// They are equal where the readings before and after the hour's beginning are at least 15 seconds apart: the
+    /// source has discarded neither. Elsewhere the truth is between the readings of less than 15 seconds before and
+    /// after.
     fn last_hour(&self, now: Nanos, counter: usize) -> [Nanos; 2] {
         let min_spacing = nanos(15 * SECOND);
         let edge = now - nanos(HOUR);
@@ -79,11 +79,7 @@ impl Readings {
 }
 
 fn percentage(hits: Nanos, misses: Nanos) -> f64 {
-    if hits == 0 {
-        0.0
-    } else {
-        100.0 * hits as f64 / (hits + misses) as f64
-    }
+    if hits == 0 { 0.0 } else { 100.0 * hits as f64 / (hits + misses) as f64 }
 }
 
 proptest! {

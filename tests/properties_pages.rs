@@ -2,8 +2,8 @@
 //!
 //! Properties:
 //!
-//! 1. The JSON page reads back as the same snapshot, floats to the last bit. A float that is not
-//!    finite reads back as 0.
+//! 1. The JSON page reads back as the same snapshot, floats to the last bit. A float that is not finite reads back as
+//!    0.
 //! 2. The text page holds finite numbers only, and its floats read back the same.
 //!
 //! See [`config`] for where failures are kept.
@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 use common::render;
 use common::strategies::config;
 use parsec_telemetry::{
-    CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats,
-    Severity, Snapshot, TokenStats,
+    CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats, Severity, Snapshot,
+    TokenStats,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -30,20 +30,12 @@ fn texts() -> impl Strategy<Value = String> + Clone {
 
 /// Of any bit pattern, and of the magnitude that pages show.
 fn finite_floats() -> BoxedStrategy<f64> {
-    let any_finite = any::<u64>().prop_filter_map("finite", |bits| {
-        Some(f64::from_bits(bits)).filter(|float| float.is_finite())
-    });
+    let any_finite =
+        any::<u64>().prop_filter_map("finite", |bits| Some(f64::from_bits(bits)).filter(|float| float.is_finite()));
     prop_oneof![
         any_finite,
         (0..1_000_000u32).prop_map(|hundredths| f64::from(hundredths) / 100.0),
-        select(vec![
-            0.0,
-            -0.0,
-            f64::MAX,
-            f64::MIN,
-            f64::MIN_POSITIVE,
-            5e-324
-        ]),
+        select(vec![0.0, -0.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324]),
     ]
     .boxed()
 }
@@ -53,52 +45,32 @@ fn any_floats() -> BoxedStrategy<f64> {
     prop_oneof![finite_floats(), not_finite].boxed()
 }
 
-/// From the start of the year 0 to the last time that jiff can format, two hours into
-/// 30 December 9999.
+/// From the start of the year 0 to the last time that jiff can format, two hours into 30 December 9999.
 fn page_times() -> impl Strategy<Value = SystemTime> + Clone {
     (-62_167_219_200..=253_402_207_200i64, 0..1_000_000_000u32).prop_map(|(secs, nanos)| {
         let epoch = SystemTime::UNIX_EPOCH;
         let whole = Duration::from_secs(secs.unsigned_abs());
-        let whole = if secs < 0 {
-            epoch - whole
-        } else {
-            epoch + whole
-        };
+        let whole = if secs < 0 { epoch - whole } else { epoch + whole };
         whole + Duration::from_nanos(nanos.into())
     })
 }
 
 fn snapshots(floats: &BoxedStrategy<f64>) -> impl Strategy<Value = Snapshot> + use<> {
     let counts = || btree_map(texts(), any::<u64>(), 0..5);
-    let channels = (any::<u64>(), counts()).prop_map(|(total_active, by_pattern)| ChannelStats {
-        total_active,
-        by_pattern,
-    });
-    let envelopes =
-        (floats.clone(), counts()).prop_map(|(rate_per_second, by_aspect)| EnvelopeStats {
-            rate_per_second,
-            by_aspect,
+    let channels =
+        (any::<u64>(), counts()).prop_map(|(total_active, by_pattern)| ChannelStats { total_active, by_pattern });
+    let envelopes = (floats.clone(), counts())
+        .prop_map(|(rate_per_second, by_aspect)| EnvelopeStats { rate_per_second, by_aspect });
+    let presence =
+        (any::<[u64; 2]>(), floats.clone()).prop_map(|([total_users, total_agents], average_per_channel)| {
+            PresenceStats { total_users, total_agents, average_per_channel }
         });
-    let presence = (any::<[u64; 2]>(), floats.clone()).prop_map(
-        |([total_users, total_agents], average_per_channel)| PresenceStats {
-            total_users,
-            total_agents,
-            average_per_channel,
-        },
-    );
-    let history = (any::<u64>(), floats.clone()).prop_map(
-        |(total_envelopes_buffered, buffer_utilization_pct)| HistoryStats {
-            total_envelopes_buffered,
-            buffer_utilization_pct,
-        },
-    );
-    let tokens = (any::<[u64; 2]>(), any::<i64>()).prop_map(
-        |([issued_last_hour, revoked_last_hour], active_count)| TokenStats {
-            issued_last_hour,
-            revoked_last_hour,
-            active_count,
-        },
-    );
+    let history = (any::<u64>(), floats.clone()).prop_map(|(total_envelopes_buffered, buffer_utilization_pct)| {
+        HistoryStats { total_envelopes_buffered, buffer_utilization_pct }
+    });
+    let tokens = (any::<[u64; 2]>(), any::<i64>()).prop_map(|([issued_last_hour, revoked_last_hour], active_count)| {
+        TokenStats { issued_last_hour, revoked_last_hour, active_count }
+    });
     let cache = (floats.clone(), any::<[u64; 2]>(), 0..3u64).prop_map(
         |(hit_rate_pct, [size_bytes, evictions_last_hour], size_entries)| CacheStats {
             hit_rate_pct,
@@ -107,25 +79,14 @@ fn snapshots(floats: &BoxedStrategy<f64>) -> impl Strategy<Value = Snapshot> + u
             evictions_last_hour,
         },
     );
-    let alert = (
-        texts(),
-        select(Severity::ALL.to_vec()),
-        texts(),
-        page_times(),
-    );
-    let alert = alert.prop_map(|(name, severity, description, at)| FiringAlert {
-        name,
-        severity,
-        description,
-        at,
-        since: at,
-    });
+    let alert = (texts(), select(Severity::ALL.to_vec()), texts(), page_times());
+    let alert =
+        alert.prop_map(|(name, severity, description, at)| FiringAlert { name, severity, description, at, since: at });
     let alerts = vec(alert, 0..3);
     let sections = (channels, envelopes, presence, history, tokens, cache);
     (sections, page_times(), alerts).prop_map(|(sections, at, alerts)| {
         let mut snapshot = Snapshot::empty(at);
-        (snapshot.channels, snapshot.envelopes, snapshot.presence) =
-            (sections.0, sections.1, sections.2);
+        (snapshot.channels, snapshot.envelopes, snapshot.presence) = (sections.0, sections.1, sections.2);
         (snapshot.history, snapshot.tokens, snapshot.cache) = (sections.3, sections.4, sections.5);
         snapshot.alerts = alerts;
         snapshot

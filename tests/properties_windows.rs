@@ -1,7 +1,7 @@
 //! One counter on a long walk through time agrees with the model after each step.
 //!
-//! `properties` has more kinds of operations, but shorter sequences that it checks less often.
-//! See [`config`] for where failures are kept.
+//! `properties` has more kinds of operations, but shorter sequences that it checks less often. See [`config`] for
+//! where failures are kept.
 
 mod common;
 
@@ -38,11 +38,7 @@ fn spans(slot: Duration) -> impl Strategy<Value = Duration> + Clone {
         (0..3 * nanos).prop_map(Duration::from_nanos),
         (0..70 * nanos).prop_map(Duration::from_nanos),
         (-1..=1i64).prop_map(move |off| {
-            Duration::from_nanos(
-                (60 * nanos)
-                    .checked_add_signed(off)
-                    .expect("far from both ends"),
-            )
+            Duration::from_nanos((60 * nanos).checked_add_signed(off).expect("far from both ends"))
         }),
     ]
 }
@@ -78,10 +74,7 @@ fn advance_by(step: Step, slot: Duration, now: Nanos) -> Duration {
 /// Walks are long, so there are fewer of them.
 fn walk_config() -> Config {
     let config = config();
-    Config {
-        cases: config.cases / 8,
-        ..config
-    }
+    Config { cases: config.cases / 8, ..config }
 }
 
 proptest! {

@@ -10,10 +10,10 @@ use common::SECOND;
 use common::counters::{envelopes_on, tokens_on};
 use common::sources::Channels;
 use parsec_telemetry::{
-    Aggregator, AlertRule, AlertRuleError, Aspect, CacheCounters, CacheSource, CacheStats,
-    ChannelEntry, ChannelLister, ChannelSource, ChannelStats, CoarseClock, EnvelopeCounters,
-    EnvelopeCountersBuilder, EnvelopeStats, FiringAlert, HistoryStats, ManualClock, PresenceStats,
-    Severity, Snapshot, Source, TokenCounters, TokenCountersBuilder, TokenStats, UnknownSeverity,
+    Aggregator, AlertRule, AlertRuleError, Aspect, CacheCounters, CacheSource, CacheStats, ChannelEntry, ChannelLister,
+    ChannelSource, ChannelStats, CoarseClock, EnvelopeCounters, EnvelopeCountersBuilder, EnvelopeStats, FiringAlert,
+    HistoryStats, ManualClock, PresenceStats, Severity, Snapshot, Source, TokenCounters, TokenCountersBuilder,
+    TokenStats, UnknownSeverity,
 };
 
 fn assert_debug(value: &impl Debug, parts: &[&str]) {
@@ -30,18 +30,12 @@ fn debug_of_counters_has_their_numbers() {
     let data = envelopes.aspect("data");
     data.observe();
     clock.advance(SECOND);
-    assert_debug(
-        &envelopes,
-        &["EnvelopeCounters", "rate_per_second: 1.0", r#""data": 1"#],
-    );
+    assert_debug(&envelopes, &["EnvelopeCounters", "rate_per_second: 1.0", r#""data": 1"#]);
     assert_debug(&data, &[r#"Aspect("data")"#]);
 
     let tokens = tokens_on(&clock);
     tokens.issued();
-    assert_debug(
-        &tokens,
-        &["TokenCounters", "issued_last_hour: 1", "active_count: 1"],
-    );
+    assert_debug(&tokens, &["TokenCounters", "issued_last_hour: 1", "active_count: 1"]);
 }
 
 #[test]
@@ -51,10 +45,7 @@ fn debug_of_clocks_has_the_time() {
     assert_debug(&clock, &["ManualClock", "now"]);
     clock.advance(SECOND);
     assert_ne!(format!("{:?}", clock.clock()), before);
-    assert_eq!(
-        clock.now(),
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_601)
-    );
+    assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_601));
 }
 
 #[test]
@@ -66,10 +57,7 @@ fn debug_of_aggregator_has_its_sources_and_rules() {
         .source(EnvelopeCounters::default())
         .with_alerts(vec![rule])
         .expect("a valid rule");
-    assert_debug(
-        &aggregator,
-        &["TokenCounters", "EnvelopeCounters", "idle", "Averaged"],
-    );
+    assert_debug(&aggregator, &["TokenCounters", "EnvelopeCounters", "idle", "Averaged"]);
     assert_debug(&aggregator.sum_envelope_rates(), &["Summed"]);
 }
 

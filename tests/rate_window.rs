@@ -2,28 +2,22 @@
 //!
 //! Properties:
 //!
-//! 1. A rate is the events of the last 60 seconds divided by 60. In a counter's first minute they
-//!    are divided by its age, which counts as at least one second.
+//! 1. A rate is the events of the last 60 seconds divided by 60. In a counter's first minute they are divided by its
+//!    age, which counts as at least one second.
 //! 2. The slot at the window's far edge is weighted by the fraction of it that is inside.
 //! 3. So an even stream of 100 events a second reads 100.0 at any phase of the second.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
 use std::time::Duration;
 
-use common::counters::{
-    envelopes_created_at, envelopes_on, interval, mature_envelopes, rate, total,
-};
+use common::counters::{envelopes_created_at, envelopes_on, interval, mature_envelopes, rate, total};
 use common::{HOUR, MINUTE, NANO, SECOND};
 use parsec_telemetry::ManualClock;
 
-/// Property 3, at every hundredth of a second from the first second on, for counters created at any
-/// hundredth.
+/// Property 3, at every hundredth of a second from the first second on, for counters created at any hundredth.
 #[test]
 fn even_stream_at_any_phase_and_age_reads_its_exact_rate() {
     let hundredth = SECOND / 100;
@@ -34,11 +28,7 @@ fn even_stream_at_any_phase_and_age_reads_its_exact_rate() {
             interval(&clock, hundredth, || data.observe());
             let in_question = (100..220).contains(&age) || age >= 59 * 100;
             if in_question {
-                assert_eq!(
-                    rate(&envelopes),
-                    100.0,
-                    "created at {phase}/100 s, {age}/100 s old"
-                );
+                assert_eq!(rate(&envelopes), 100.0, "created at {phase}/100 s, {age}/100 s old");
             }
         }
         assert_eq!(total(&envelopes), 6300);
@@ -81,22 +71,15 @@ fn even_stream_of_any_whole_rate_reads_that_rate() {
         }
     }
     let some: Vec<_> = wrong.iter().take(5).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} wrong, as (rate, age, read): {some:?}…",
-        wrong.len()
-    );
+    assert!(wrong.is_empty(), "{} wrong, as (rate, age, read): {some:?}…", wrong.len());
 }
 
 /// Each of the two slots at the window's ends can be one event off.
 #[test]
 fn stream_unaligned_with_the_second_is_off_by_at_most_two_events() {
-    for (created, every) in [
-        (1, 9_999_991),
-        (123_456_789, 10_000_019),
-        (999_999_999, 333_333_333),
-        (500_000_001, 1_000_000_007),
-    ] {
+    for (created, every) in
+        [(1, 9_999_991), (123_456_789, 10_000_019), (999_999_999, 333_333_333), (500_000_001, 1_000_000_007)]
+    {
         let (clock, envelopes) = envelopes_created_at(Duration::from_nanos(created));
         let every = Duration::from_nanos(every);
         let truth = 1.0 / every.as_secs_f64();
@@ -107,10 +90,7 @@ fn stream_unaligned_with_the_second_is_off_by_at_most_two_events() {
             (age, step) = (age + every, step + 1);
             if age >= MINUTE && step % 7 == 0 {
                 let off = (rate(&envelopes) - truth).abs() * 60.0;
-                assert!(
-                    off <= 2.0,
-                    "{off} events off, created at {created} ns, every {every:?}, at {age:?}"
-                );
+                assert!(off <= 2.0, "{off} events off, created at {created} ns, every {every:?}, at {age:?}");
             }
         }
     }
@@ -177,11 +157,7 @@ fn slot_of_the_creation_is_weighted_by_the_time_that_it_recorded() {
             envelopes.observe("data");
         }
         clock.advance(MINUTE + Duration::from_millis(millis));
-        assert_eq!(
-            rate(&envelopes),
-            expected,
-            "{millis} ms after the first minute"
-        );
+        assert_eq!(rate(&envelopes), expected, "{millis} ms after the first minute");
     }
 }
 
@@ -243,11 +219,7 @@ fn rate_of_a_new_counter_is_divided_by_its_age_of_at_least_one_second() {
         ] {
             clock.advance(Duration::from_millis(millis - age));
             age = millis;
-            assert_eq!(
-                rate(&envelopes),
-                expected,
-                "created at {created} ms, {millis} ms old"
-            );
+            assert_eq!(rate(&envelopes), expected, "created at {created} ms, {millis} ms old");
         }
     }
 }
@@ -283,11 +255,7 @@ fn ring_after_many_laps_holds_only_its_window() {
         if second % 60 == 59 && second > 60 {
             // The newest slot misses three quarters of a second; the oldest has as much inside.
             let expected = 1.0 + (second / 60 % 2) as f64;
-            assert!(
-                (rate(&envelopes) - expected).abs() <= 1.0 / 60.0,
-                "after {second} s: {}",
-                rate(&envelopes)
-            );
+            assert!((rate(&envelopes) - expected).abs() <= 1.0 / 60.0, "after {second} s: {}", rate(&envelopes));
         }
     }
     assert_eq!(total(&envelopes), events);

@@ -1,14 +1,10 @@
 //! Faults 1 to 6 of the original: windows, times, locks, aspects and averages.
 //!
-//! Each test is named after the fault and fails on what the original did. The numbers are those of
-//! the wire contract's list.
-//! `regressions_pages` has faults 6 to 8 and 11, `regressions_http` fault 10, and `failing_sources`
+//! Each test is named after the fault and fails on what the original did. The numbers are those of the wire
+//! contract's list. `regressions_pages` has faults 6 to 8 and 11, `regressions_http` fault 10, and `failing_sources`
 //! fault 9.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -20,8 +16,7 @@ use common::counters::{envelopes_created_at, tokens_on, total_of};
 use common::sources::{Intercepted, ManualCache, Reports, hit_rate};
 use common::{HOUR, MINUTE, NANO, SECOND, TIMEOUT, page};
 use parsec_telemetry::{
-    Aggregator, EnvelopeCounters, EnvelopeStats, Format, HistoryStats, PresenceStats, Source,
-    TokenCounters, TokenStats,
+    Aggregator, EnvelopeCounters, EnvelopeStats, Format, HistoryStats, PresenceStats, Source, TokenCounters, TokenStats,
 };
 
 /// Fault 1: the "60-second" rate summed sixty one-minute cells and read 60 after an hour.
@@ -95,8 +90,7 @@ fn event_before_1970_does_not_panic() {
 
 /// Fault 3: each observe waited while a snapshot copied the map.
 ///
-/// This snapshot pauses in each section until the events are recorded, so a lock that it held
-/// would deadlock.
+/// This snapshot pauses in each section until the events are recorded, so a lock that it held would deadlock.
 #[test]
 fn snapshot_in_progress_does_not_block_observe() {
     let (clock, envelopes) = envelopes_created_at(Duration::ZERO);
@@ -157,9 +151,7 @@ mod locks {
     /// How often this thread has blocked, for example at a lock that another thread holds.
     fn voluntary_context_switches() -> u64 {
         let status = std::fs::read_to_string("/proc/thread-self/status").expect("procfs");
-        let switches = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         let switches = switches.expect("the kernel counts them").trim();
         switches.parse().expect("a number")
     }
@@ -169,10 +161,7 @@ mod locks {
     fn observing_thread_does_not_sleep_during_snapshots() {
         const ASPECTS: usize = 65_536;
         const SNAPSHOTS: u64 = 10;
-        let envelopes = EnvelopeCounters::builder()
-            .clock(ManualClock::new().clock())
-            .max_aspects(ASPECTS)
-            .build();
+        let envelopes = EnvelopeCounters::builder().clock(ManualClock::new().clock()).max_aspects(ASPECTS).build();
         for number in 0..ASPECTS {
             envelopes.observe(&format!("aspect {number}"));
         }
@@ -244,18 +233,9 @@ fn true_zero_is_part_of_the_average() {
         ..hit_rate(0.0)
     };
     let busy = Reports {
-        envelopes: Some(EnvelopeStats {
-            rate_per_second: 60.0,
-            ..Default::default()
-        }),
-        presence: Some(PresenceStats {
-            average_per_channel: 5.0,
-            ..Default::default()
-        }),
-        history: Some(HistoryStats {
-            buffer_utilization_pct: 50.0,
-            ..Default::default()
-        }),
+        envelopes: Some(EnvelopeStats { rate_per_second: 60.0, ..Default::default() }),
+        presence: Some(PresenceStats { average_per_channel: 5.0, ..Default::default() }),
+        history: Some(HistoryStats { buffer_utilization_pct: 50.0, ..Default::default() }),
         ..hit_rate(100.0)
     };
     let snapshot = Aggregator::new().source(idle).source(busy).snapshot();
@@ -273,11 +253,7 @@ fn evictions_do_not_drop_to_zero_every_hour() {
         clock.advance(MINUTE);
         cache.add(0, 0, 10);
         let stats = source.cache().expect("a cache source reports the cache");
-        assert_eq!(
-            stats.evictions_last_hour,
-            10 * minute.min(60),
-            "minute {minute}"
-        );
+        assert_eq!(stats.evictions_last_hour, 10 * minute.min(60), "minute {minute}");
     }
 }
 

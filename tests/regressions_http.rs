@@ -1,7 +1,7 @@
 //! Fault 10 of the original: methods, `HEAD` and `Content-Length`.
 //!
-//! Each test is named after the fault and fails on what the original did. The numbers are those of
-//! the wire contract's list.
+//! Each test is named after the fault and fails on what the original did. The numbers are those of the wire
+//! contract's list.
 
 #![cfg(feature = "serve")]
 
@@ -18,10 +18,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use parsec_telemetry::{Aggregator, Format, Server, Source};
 
-const PAGES: [(&str, Format); 2] = [
-    ("/parsec/metrics", Format::Json),
-    ("/parsec/telemetry/metrics", Format::Prometheus),
-];
+const PAGES: [(&str, Format); 2] =
+    [("/parsec/metrics", Format::Json), ("/parsec/telemetry/metrics", Format::Prometheus)];
 
 /// The response of a new server, without a network in between.
 fn response(aggregator: &Aggregator, method: Method, path: &str) -> Response<Full<Bytes>> {
@@ -81,9 +79,7 @@ async fn method_other_than_get_and_head_is_rejected() {
 async fn head_response_has_the_headers_of_get_and_no_body() {
     let aggregator = Aggregator::new().source(hit_rate(33.3));
     // Both requests get the same rendered page.
-    let server = Server::builder(aggregator)
-        .max_snapshot_age(Duration::MAX)
-        .build();
+    let server = Server::builder(aggregator).max_snapshot_age(Duration::MAX).build();
     let response = |method, path| {
         let request = Request::builder().method(method).uri(path).body(());
         server.handle(&request.expect("a request"))
@@ -91,10 +87,7 @@ async fn head_response_has_the_headers_of_get_and_no_body() {
     for (path, _) in PAGES {
         let get = response(Method::GET, path);
         let head = response(Method::HEAD, path);
-        assert_eq!(
-            (head.status(), head.headers()),
-            (get.status(), get.headers())
-        );
+        assert_eq!((head.status(), head.headers()), (get.status(), get.headers()));
         assert!(head.headers().contains_key(CONTENT_LENGTH));
         assert_eq!(body(head).await, "");
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use http::Request;
 use http_body_util::BodyExt as _;
 use parsec_telemetry::{
-    Aggregator, AlertRule, AlertState, ChannelStats, Format, ManualClock, Polled, Report, Schedule,
-    Server, ServerBuilder, Severity, Snapshot, Source, SourceError,
+    Aggregator, AlertRule, AlertState, ChannelStats, Format, ManualClock, Polled, Report, Schedule, Server,
+    ServerBuilder, Severity, Snapshot, Source, SourceError,
 };
 use tokio::runtime::Runtime;
 
@@ -39,10 +39,7 @@ impl Gate {
 
     fn pass(&self) {
         let is_shut = self.is_shut.lock().expect("no panic");
-        let _open = self
-            .opened
-            .wait_while(is_shut, |is_shut| *is_shut)
-            .expect("no panic");
+        let _open = self.opened.wait_while(is_shut, |is_shut| *is_shut).expect("no panic");
     }
 }
 
@@ -81,10 +78,7 @@ impl Source for Probe {
         let behaviour = *self.behaviour.lock().expect("no panic");
         match behaviour {
             Behaviour::Report => Ok(Report {
-                channels: Some(ChannelStats {
-                    total_active: calls,
-                    ..Default::default()
-                }),
+                channels: Some(ChannelStats { total_active: calls, ..Default::default() }),
                 ..Default::default()
             }),
             Behaviour::Fail => Err("connection refused".into()),
@@ -105,18 +99,11 @@ struct Site {
 
 impl Site {
     fn new(aggregator: Aggregator) -> Self {
-        Self::with(
-            Server::builder(aggregator)
-                .max_snapshot_age(Duration::ZERO)
-                .scrape_timeout(LONG),
-        )
+        Self::with(Server::builder(aggregator).max_snapshot_age(Duration::ZERO).scrape_timeout(LONG))
     }
 
     fn with(builder: ServerBuilder) -> Self {
-        Self {
-            server: builder.build(),
-            runtime: Runtime::new().expect("a runtime"),
-        }
+        Self { server: builder.build(), runtime: Runtime::new().expect("a runtime") }
     }
 
     /// The page for a client that waits for `timeout`.
@@ -128,15 +115,8 @@ impl Site {
             .expect("a valid request");
         let response = self.server.respond(&request);
         let body = self.runtime.block_on(async {
-            let response = tokio::time::timeout(PATIENCE, response)
-                .await
-                .expect("a page");
-            response
-                .into_body()
-                .collect()
-                .await
-                .expect("a body")
-                .to_bytes()
+            let response = tokio::time::timeout(PATIENCE, response).await.expect("a page");
+            response.into_body().collect().await.expect("a body").to_bytes()
         });
         serde_json::from_slice(&body).expect("a snapshot")
     }
@@ -145,10 +125,7 @@ impl Site {
 fn wait_for(what: &str, mut is_done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_done() {
-        assert!(
-            Instant::now() < deadline,
-            "{what} did not happen within {PATIENCE:?}"
-        );
+        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
         std::thread::yield_now();
     }
 }
@@ -168,17 +145,12 @@ fn blocked_source_keeps_its_last_report_and_costs_its_deadline_once() {
     // A client that would wait for ten minutes does not.
     for _ in 0..3 {
         let next = site.page(LONG);
-        assert_eq!(
-            (next.channels.total_active, next.sources[0].timeouts_total),
-            (1, 1)
-        );
+        assert_eq!((next.channels.total_active, next.sources[0].timeouts_total), (1, 1));
     }
     assert_eq!(probe.calls(), 2, "a blocked source is not called again");
 
     probe.gate.set_shut(false);
-    wait_for("a new report", || {
-        site.page(LONG).channels.total_active >= 2
-    });
+    wait_for("a new report", || site.page(LONG).channels.total_active >= 2);
     let page = site.page(LONG);
     assert!(page.sources[0].up && page.sources[0].error.is_none());
 }
@@ -201,10 +173,9 @@ fn request_received_before_a_call_was_abandoned_still_gets_its_report() {
 
 #[test]
 fn source_that_panics_or_fails_keeps_its_last_report_everywhere() {
-    for (behaviour, error, panics) in [
-        (Behaviour::Panic, "panicked: no table", 1),
-        (Behaviour::Fail, "connection refused", 0),
-    ] {
+    for (behaviour, error, panics) in
+        [(Behaviour::Panic, "panicked: no table", 1), (Behaviour::Fail, "connection refused", 0)]
+    {
         let probe = Arc::new(Probe::default());
         let aggregator = Aggregator::new().source(Arc::clone(&probe));
         let site = Site::new(aggregator.clone());
@@ -221,10 +192,7 @@ fn source_that_panics_or_fails_keeps_its_last_report_everywhere() {
         assert_eq!(snapshot.channels.total_active, 1);
         assert_eq!(snapshot.sources[0].panics_total, 2 * panics);
         let text = String::from_utf8(aggregator.render(Format::Prometheus)).expect("UTF-8");
-        assert!(
-            text.contains("parsec_telemetry_source_up{source=\"Probe\",type=\"Probe\"} 0\n"),
-            "{text}"
-        );
+        assert!(text.contains("parsec_telemetry_source_up{source=\"Probe\",type=\"Probe\"} 0\n"), "{text}");
 
         probe.behave(Behaviour::Report);
         let page = site.page(LONG);
@@ -238,19 +206,14 @@ fn source_that_never_reported_is_not_up() {
     let probe = Arc::new(Probe::default());
     probe.behave(Behaviour::Fail);
     let page = Site::new(Aggregator::new().source(Arc::clone(&probe))).page(LONG);
-    assert_eq!(
-        (page.sources[0].up, page.sources[0].age_seconds),
-        (false, None)
-    );
+    assert_eq!((page.sources[0].up, page.sources[0].age_seconds), (false, None));
 }
 
 #[test]
 fn one_failing_source_leaves_the_others_fresh() {
     let (good, bad) = (Arc::new(Probe::default()), Arc::new(Probe::default()));
     bad.gate.set_shut(true);
-    let aggregator = Aggregator::new()
-        .named_source("bad", Arc::clone(&bad))
-        .named_source("good", Arc::clone(&good));
+    let aggregator = Aggregator::new().named_source("bad", Arc::clone(&bad)).named_source("good", Arc::clone(&good));
     let site = Site::new(aggregator);
     for page in 1..=3 {
         assert_eq!(site.page(SHORT).channels.total_active, page);
@@ -264,9 +227,7 @@ fn concurrent_requests_share_one_call() {
     probe.gate.set_shut(true);
     let aggregator = Aggregator::new().source(Arc::clone(&probe));
     let site = Site::with(Server::builder(aggregator).scrape_timeout(LONG));
-    let request = Request::get("/parsec/metrics")
-        .body(())
-        .expect("a valid request");
+    let request = Request::get("/parsec/metrics").body(()).expect("a valid request");
     let responses: Vec<_> = (0..1000).map(|_| site.server.respond(&request)).collect();
     probe.gate.set_shut(false);
     for response in responses {
@@ -277,26 +238,16 @@ fn concurrent_requests_share_one_call() {
 
 #[test]
 fn handlers_share_snapshots_within_their_age() {
-    let probe = Arc::new(Probe {
-        schedule: Schedule::Inline,
-        ..Default::default()
-    });
+    let probe = Arc::new(Probe { schedule: Schedule::Inline, ..Default::default() });
     let aggregator = Aggregator::new().source(Arc::clone(&probe));
     let runtime = Runtime::new().expect("a runtime");
     let pages = 200;
     for _ in 0..pages {
         let request = Request::get("/").body(()).expect("a valid request");
         let response = hyper::service::Service::call(&aggregator.handler(), request);
-        assert_eq!(
-            runtime.block_on(response).expect("infallible").status(),
-            200
-        );
+        assert_eq!(runtime.block_on(response).expect("infallible").status(), 200);
     }
-    assert!(
-        probe.calls() < pages,
-        "{} calls for {pages} pages",
-        probe.calls()
-    );
+    assert!(probe.calls() < pages, "{} calls for {pages} pages", probe.calls());
 }
 
 #[test]
@@ -304,9 +255,7 @@ fn every_source_is_called_on_its_period_and_not_per_request() {
     let clock = ManualClock::new();
     let probe = Arc::new(Probe::default());
     let period = Duration::from_secs(60);
-    let aggregator = Aggregator::new()
-        .clock(clock.clock())
-        .source(Polled::every(period, Arc::clone(&probe)));
+    let aggregator = Aggregator::new().clock(clock.clock()).source(Polled::every(period, Arc::clone(&probe)));
     let site = Site::new(aggregator.clone());
     for _ in 0..3 {
         assert_eq!(site.page(LONG).channels.total_active, 1);
@@ -316,25 +265,18 @@ fn every_source_is_called_on_its_period_and_not_per_request() {
 
     // The second call follows within one period, every other after one.
     clock.advance(period);
-    wait_for("the second call", || {
-        site.page(LONG).channels.total_active == 2
-    });
+    wait_for("the second call", || site.page(LONG).channels.total_active == 2);
     assert_eq!(site.page(LONG).sources[0].age_seconds, Some(0.0));
     clock.advance(period / 2);
     assert_eq!(site.page(LONG).sources[0].age_seconds, Some(30.0));
     clock.advance(period / 2);
-    wait_for("the third call", || {
-        site.page(LONG).channels.total_active == 3
-    });
+    wait_for("the third call", || site.page(LONG).channels.total_active == 3);
     assert_eq!(probe.calls(), 3);
 }
 
 #[test]
 fn every_source_that_is_blocked_is_waited_for_once() {
-    let probe = Arc::new(Probe {
-        schedule: Schedule::Every(LONG),
-        ..Default::default()
-    });
+    let probe = Arc::new(Probe { schedule: Schedule::Every(LONG), ..Default::default() });
     probe.gate.set_shut(true);
     let site = Site::new(Aggregator::new().source(Arc::clone(&probe)));
     assert_eq!(site.page(SHORT).sources[0].timeouts_total, 1);
@@ -353,21 +295,10 @@ fn blocked_rule_is_named_and_keeps_every_state() {
         }),
         AlertRule::new("fires", Severity::Critical, |s| s.channels.total_active < 3),
     ];
-    let probe = Arc::new(Probe {
-        schedule: Schedule::Inline,
-        ..Default::default()
-    });
-    let aggregator = Aggregator::new()
-        .source(Arc::clone(&probe))
-        .with_alerts(rules)
-        .expect("valid rules");
+    let probe = Arc::new(Probe { schedule: Schedule::Inline, ..Default::default() });
+    let aggregator = Aggregator::new().source(Arc::clone(&probe)).with_alerts(rules).expect("valid rules");
     let site = Site::new(aggregator);
-    let names = |page: &Snapshot| {
-        page.alerts
-            .iter()
-            .map(|alert| alert.name.clone())
-            .collect::<Vec<_>>()
-    };
+    let names = |page: &Snapshot| page.alerts.iter().map(|alert| alert.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&site.page(LONG)), ["blocks", "fires"]);
 
     gate.set_shut(true);
@@ -375,22 +306,12 @@ fn blocked_rule_is_named_and_keeps_every_state() {
     assert_eq!(late.channels.total_active, 2, "the page itself is fresh");
     for page in [late, site.page(LONG), site.page(LONG)] {
         assert_eq!(names(&page), ["blocks", "fires"]);
-        assert!(
-            page.rules[0]
-                .error
-                .as_deref()
-                .is_some_and(|error| error.contains("did not return"))
-        );
-        assert_eq!(
-            (page.rules[0].failures_total, page.rules[1].failures_total),
-            (1, 0)
-        );
+        assert!(page.rules[0].error.as_deref().is_some_and(|error| error.contains("did not return")));
+        assert_eq!((page.rules[0].failures_total, page.rules[1].failures_total), (1, 0));
         assert_eq!(page.rules[1].state, AlertState::Firing);
     }
     gate.set_shut(false);
-    wait_for("the end of the alert", || {
-        names(&site.page(LONG)) == ["blocks"]
-    });
+    wait_for("the end of the alert", || names(&site.page(LONG)) == ["blocks"]);
     assert_eq!(site.page(LONG).rules[0].error, None);
 }
 
@@ -400,23 +321,14 @@ fn rule_that_panics_keeps_its_state() {
         assert!(s.channels.total_active != 2, "two channels");
         true
     });
-    let probe = Arc::new(Probe {
-        schedule: Schedule::Inline,
-        ..Default::default()
-    });
-    let aggregator = Aggregator::new()
-        .source(probe)
-        .with_alerts(vec![rule])
-        .expect("a valid rule");
+    let probe = Arc::new(Probe { schedule: Schedule::Inline, ..Default::default() });
+    let aggregator = Aggregator::new().source(probe).with_alerts(vec![rule]).expect("a valid rule");
     let site = Site::new(aggregator.clone());
     assert_eq!(site.page(LONG).rules[0].state, AlertState::Firing);
     let failed = site.page(LONG);
     assert_eq!(failed.rules[0].state, AlertState::Firing);
     assert_eq!(failed.rules[0].failures_total, 1);
-    assert_eq!(
-        failed.rules[0].error.as_deref(),
-        Some("panicked: two channels")
-    );
+    assert_eq!(failed.rules[0].error.as_deref(), Some("panicked: two channels"));
     assert_eq!(failed.alerts.len(), 1);
     assert_eq!(aggregator.snapshot().rules[0].error, None);
 }
@@ -429,13 +341,7 @@ fn clone_shares_reports_and_a_changed_clone_has_its_own() {
     probe.behave(Behaviour::Fail);
     assert_eq!(aggregator.clone().snapshot().channels.total_active, 1);
     let changed = aggregator.clone().sum_envelope_rates().snapshot();
-    assert_eq!(
-        (
-            changed.channels.total_active,
-            changed.sources[0].age_seconds
-        ),
-        (0, None)
-    );
+    assert_eq!((changed.channels.total_active, changed.sources[0].age_seconds), (0, None));
 }
 
 #[test]
@@ -443,18 +349,12 @@ fn dropped_aggregator_ends_its_threads_though_a_source_is_blocked() {
     let probe = Arc::new(Probe::default());
     let other = Arc::new(Probe::default());
     probe.gate.set_shut(true);
-    let aggregator = Aggregator::new()
-        .source(Arc::clone(&probe))
-        .source(Arc::clone(&other));
+    let aggregator = Aggregator::new().source(Arc::clone(&probe)).source(Arc::clone(&other));
     let site = Site::new(aggregator);
     assert_eq!(site.page(SHORT).channels.total_active, 1);
     drop(site);
     // Each worker holds its source.
-    wait_for("the end of the idle worker", || {
-        Arc::strong_count(&other) == 1
-    });
+    wait_for("the end of the idle worker", || Arc::strong_count(&other) == 1);
     probe.gate.set_shut(false);
-    wait_for("the end of the blocked worker", || {
-        Arc::strong_count(&probe) == 1
-    });
+    wait_for("the end of the blocked worker", || Arc::strong_count(&probe) == 1);
 }

@@ -1,9 +1,6 @@
 //! Sources in every shape that an aggregator accepts, and channels.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -12,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use common::sources::{Channels, Intercepted, Reports, everything, hit_rate, snapshot_of};
 use common::{counts, page, sections_of};
 use parsec_telemetry::{
-    Aggregator, CacheCounters, CacheSource, ChannelLister, ChannelSource, ChannelStats, Format,
-    ManualClock, PresenceStats, Source,
+    Aggregator, CacheCounters, CacheSource, ChannelLister, ChannelSource, ChannelStats, Format, ManualClock,
+    PresenceStats, Source,
 };
 
 #[test]
@@ -21,11 +18,7 @@ fn source_in_any_shape_reports_the_same() {
     static STATIC: Reports = Reports {
         channels: None,
         envelopes: None,
-        presence: Some(PresenceStats {
-            total_users: 1,
-            total_agents: 0,
-            average_per_channel: 1.0,
-        }),
+        presence: Some(PresenceStats { total_users: 1, total_agents: 0, average_per_channel: 1.0 }),
         history: None,
         tokens: None,
         cache: None,
@@ -88,23 +81,13 @@ fn source_without_methods_reports_nothing() {
 fn snapshot_collects_each_section_once() {
     let collected = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&collected);
-    let source = Intercepted(
-        move |section| log.lock().expect("no panic").push(section),
-        Reports::default(),
-    );
+    let source = Intercepted(move |section| log.lock().expect("no panic").push(section), Reports::default());
     let aggregator = Aggregator::new().source(Some(Box::new(source)));
     assert_eq!(*collected.lock().expect("no panic"), [""; 0]);
     let _ = aggregator.snapshot();
     let mut sections = collected.lock().expect("no panic").clone();
     sections.sort_unstable();
-    let every = [
-        "cache",
-        "channels",
-        "envelopes",
-        "history",
-        "presence",
-        "tokens",
-    ];
+    let every = ["cache", "channels", "envelopes", "history", "presence", "tokens"];
     assert_eq!(sections, every);
 }
 
@@ -120,14 +103,9 @@ fn channels_without_a_pattern_are_counted_as_unknown() {
             ("named so", "unknown"),
         ])
     };
-    let expected = ChannelStats {
-        total_active: 6,
-        by_pattern: counts(&[("agents:*", 1), ("public:*", 2), ("unknown", 3)]),
-    };
-    assert_eq!(
-        ChannelSource::new(channels()).channels(),
-        Some(expected.clone())
-    );
+    let expected =
+        ChannelStats { total_active: 6, by_pattern: counts(&[("agents:*", 1), ("public:*", 2), ("unknown", 3)]) };
+    assert_eq!(ChannelSource::new(channels()).channels(), Some(expected.clone()));
     // A lister in another shape counts the same, each time.
     let shared: Arc<dyn ChannelLister> = Arc::new(channels());
     let source = ChannelSource::new(shared).clone();
@@ -136,10 +114,7 @@ fn channels_without_a_pattern_are_counted_as_unknown() {
     let boxed: Box<dyn ChannelLister> = Box::new(channels());
     assert_eq!(ChannelSource::new(boxed).channels(), Some(expected));
     // An empty list is a report of zero, not an absent report.
-    assert_eq!(
-        ChannelSource::new(Channels(Vec::new())).channels(),
-        Some(ChannelStats::default())
-    );
+    assert_eq!(ChannelSource::new(Channels(Vec::new())).channels(), Some(ChannelStats::default()));
     assert_eq!(ChannelSource::new(channels()).cache(), None);
 }
 
@@ -148,9 +123,6 @@ fn channel_name_is_on_no_page() {
     let aggregator = Aggregator::new().source(ChannelSource::new(Channels(vec![("secret", "")])));
     for format in [Format::Json, Format::Prometheus] {
         let page = page(&aggregator, format);
-        assert!(
-            !page.contains("secret") && page.contains("unknown"),
-            "{page}"
-        );
+        assert!(!page.contains("secret") && page.contains("unknown"), "{page}");
     }
 }

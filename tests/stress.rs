@@ -2,10 +2,10 @@
 //!
 //! Properties:
 //!
-//! 1. The totals hold every one of a thousand million events while both pages are read all the time,
-//!    and no page shows less than an earlier one.
-//! 2. Threads that start and end leave only their events: there are never more shards than threads
-//!    that recorded at the same time.
+//! 1. The totals hold every one of a thousand million events while both pages are read all the time, and no page
+//!    shows less than an earlier one.
+//! 2. Threads that start and end leave only their events: there are never more shards than threads that recorded at
+//!    the same time.
 //! 3. A million names leave at most 64 aspects and `__overflow__`.
 //! 4. An event from the destructor of a thread-local is counted.
 //! 5. A dropped counter releases its memory, although the threads that recorded with it live on.
@@ -26,13 +26,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::threads::{
-    OnDrop, SlabOccupants, at_thread_exit, register_exit_destructor, run_threads, slab_len,
-};
+use common::threads::{OnDrop, SlabOccupants, at_thread_exit, register_exit_destructor, run_threads, slab_len};
 use common::{counts, render};
-use parsec_telemetry::{
-    Aggregator, CoarseClock, EnvelopeCounters, Format, ManualClock, Snapshot, TokenCounters,
-};
+use parsec_telemetry::{Aggregator, CoarseClock, EnvelopeCounters, Format, ManualClock, Snapshot, TokenCounters};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -54,8 +50,7 @@ const SHARD: i64 = 1152;
 /// How long a test waits for its threads, which do more than those of other tests.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A test that runs alone: the memory of others would show in its own, and their threads would
-/// hold thread ids.
+/// A test that runs alone: the memory of others would show in its own, and their threads would hold thread ids.
 struct Alone {
     started: Instant,
     bytes: i64,
@@ -65,11 +60,7 @@ struct Alone {
 fn alone() -> Alone {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    Alone {
-        started: Instant::now(),
-        bytes: live_bytes(),
-        _lock: lock,
-    }
+    Alone { started: Instant::now(), bytes: live_bytes(), _lock: lock }
 }
 
 impl Alone {
@@ -79,27 +70,18 @@ impl Alone {
 
     fn report(&self, what: &str, events: u64, threads: usize) {
         let (seconds, growth) = (self.started.elapsed().as_secs_f64(), self.growth());
-        println!(
-            "{what}: {events} events, {threads} threads, {seconds:.1} s, {growth:+} bytes at the end"
-        );
+        println!("{what}: {events} events, {threads} threads, {seconds:.1} s, {growth:+} bytes at the end");
     }
 }
 
 type Counters = (EnvelopeCounters, TokenCounters);
 
 fn counters(clock: &CoarseClock) -> Counters {
-    (
-        EnvelopeCounters::builder().clock(clock.clone()).build(),
-        TokenCounters::builder().clock(clock.clone()).build(),
-    )
+    (EnvelopeCounters::builder().clock(clock.clone()).build(), TokenCounters::builder().clock(clock.clone()).build())
 }
 
 /// Runs threads that record while another reads both pages. Returns how often it has read them.
-fn while_both_pages_are_read(
-    threads: usize,
-    aggregator: &Aggregator,
-    record: impl Fn(usize) + Sync,
-) -> u64 {
+fn while_both_pages_are_read(threads: usize, aggregator: &Aggregator, record: impl Fn(usize) + Sync) -> u64 {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -155,9 +137,7 @@ fn thousand_million_events_while_both_pages_are_read_are_all_counted() {
     const ROUNDS: u64 = 50_000_000;
     let alone = alone();
     let (envelopes, tokens) = counters(&CoarseClock::start());
-    let aggregator = Aggregator::new()
-        .source(envelopes.clone())
-        .source(tokens.clone());
+    let aggregator = Aggregator::new().source(envelopes.clone()).source(tokens.clone());
     let (data, cursor) = (envelopes.aspect("data"), envelopes.aspect("cursor"));
 
     let read = while_both_pages_are_read(4, &aggregator, |_| {
@@ -171,24 +151,16 @@ fn thousand_million_events_while_both_pages_are_read_are_all_counted() {
     });
 
     let by_aspect = envelopes.snapshot().by_aspect;
-    let expected = [
-        ("cursor", 4 * ROUNDS),
-        ("data", 8 * ROUNDS),
-        ("presence", 4 * ROUNDS),
-    ];
+    let expected = [("cursor", 4 * ROUNDS), ("data", 8 * ROUNDS), ("presence", 4 * ROUNDS)];
     assert_eq!(by_aspect, counts(&expected));
-    assert_eq!(
-        u64::try_from(tokens.snapshot().active_count),
-        Ok(4 * ROUNDS)
-    );
+    assert_eq!(u64::try_from(tokens.snapshot().active_count), Ok(4 * ROUNDS));
     assert!(read > 0);
     drop((data, cursor, envelopes, tokens, aggregator));
     let what = format!("a thousand million events, both pages read {read} times");
     alone.report(&what, 20 * ROUNDS, 4);
 }
 
-/// Runs threads that start and end, at most eight at once. Returns how much memory the counters took
-/// for them.
+/// Runs threads that start and end, at most eight at once. Returns how much memory the counters took for them.
 fn run_short_lived_threads(what: &str, alone: &Alone) -> i64 {
     const AT_ONCE: usize = 8;
     const EACH: u64 = 2_500;
@@ -214,23 +186,13 @@ fn run_short_lived_threads(what: &str, alone: &Alone) -> i64 {
 
     let each = AT_ONCE as u64 * EACH * TIMES;
     let stats = envelopes.snapshot();
-    assert_eq!(
-        (stats.by_aspect["data"], stats.by_aspect["cursor"]),
-        (each, each + 1)
-    );
+    assert_eq!((stats.by_aspect["data"], stats.by_aspect["cursor"]), (each, each + 1));
     let stats = tokens.snapshot();
-    assert_eq!(
-        (stats.issued_last_hour, stats.revoked_last_hour),
-        (each, each)
-    );
+    assert_eq!((stats.issued_last_hour, stats.revoked_last_hour), (each, each));
     assert_eq!(stats.active_count, 0);
     drop((data, envelopes, tokens));
     let what = format!("{what}, at most {AT_ONCE} at once, {growth:+} bytes while they run");
-    alone.report(
-        &what,
-        4 * each + 1,
-        AT_ONCE * usize::try_from(EACH).expect("few"),
-    );
+    alone.report(&what, 4 * each + 1, AT_ONCE * usize::try_from(EACH).expect("few"));
     growth
 }
 
@@ -240,14 +202,11 @@ fn run_short_lived_threads(what: &str, alone: &Alone) -> i64 {
 fn short_lived_threads_in_the_slab_take_no_memory() {
     let alone = alone();
     let growth = run_short_lived_threads("short-lived threads in the slab", &alone);
-    assert!(
-        growth < SLACK,
-        "{growth} bytes for threads with shards in the slab"
-    );
+    assert!(growth < SLACK, "{growth} bytes for threads with shards in the slab");
 }
 
-/// Property 2, where shards are allocated: for each counter the eight that are needed at once, and a
-/// row of as many cells as the slab has shards.
+/// Property 2, where shards are allocated: for each counter the eight that are needed at once, and a row of as many
+/// cells as the slab has shards.
 #[test]
 #[ignore = "starts 20,000 threads: run in release mode, for about two seconds"]
 fn short_lived_threads_outside_of_the_slab_take_at_most_eight_shards_a_counter() {
@@ -313,9 +272,7 @@ fn events_from_destructors_while_both_pages_are_read_are_all_counted() {
     const TIMES: u64 = 50;
     let alone = alone();
     let (envelopes, tokens) = counters(&ManualClock::new().clock());
-    let aggregator = Aggregator::new()
-        .source(envelopes.clone())
-        .source(tokens.clone());
+    let aggregator = Aggregator::new().source(envelopes.clone()).source(tokens.clone());
     let read = while_both_pages_are_read(AT_ONCE, &aggregator, |_| {
         for thread in 0..EACH {
             let (envelopes, tokens) = (envelopes.clone(), tokens.clone());
@@ -412,10 +369,7 @@ fn dropped_counters_release_their_memory_while_threads_live() {
             round(Some(&counters));
             let each = THREADS as u64 * TIMES;
             let stats = counters.0.snapshot();
-            assert_eq!(
-                (stats.by_aspect["data"], stats.by_aspect["cursor"]),
-                (each, each)
-            );
+            assert_eq!((stats.by_aspect["data"], stats.by_aspect["cursor"]), (each, each));
             assert_eq!(counters.1.snapshot().issued_last_hour, each);
             most = most.max(live_bytes() - before);
         }
@@ -428,10 +382,7 @@ fn dropped_counters_release_their_memory_while_threads_live() {
     });
     drop(occupants);
     assert!(growth.abs() < SLACK, "{growth} bytes are left");
-    let what = format!(
-        "{} counters dropped, {most} bytes at most, {growth:+} left while the threads live",
-        2 * ROUNDS
-    );
+    let what = format!("{} counters dropped, {most} bytes at most, {growth:+} left while the threads live", 2 * ROUNDS);
     alone.report(&what, ROUNDS * THREADS as u64 * TIMES * 3, THREADS);
 }
 
@@ -448,10 +399,7 @@ fn thousand_counters_at_once_are_exact_and_release_their_memory() {
     let before = live_bytes();
     let all: Vec<_> = (0..COUNTERS).map(|_| counters(&clock)).collect();
     run_threads(THREADS, |thread| {
-        let handles: Vec<_> = all
-            .iter()
-            .map(|(envelopes, _)| envelopes.aspect("data"))
-            .collect();
+        let handles: Vec<_> = all.iter().map(|(envelopes, _)| envelopes.aspect("data")).collect();
         for round in 0..ROUNDS {
             for (number, ((envelopes, tokens), data)) in all.iter().zip(&handles).enumerate() {
                 data.observe();
@@ -473,11 +421,7 @@ fn thousand_counters_at_once_are_exact_and_release_their_memory() {
         });
         let sevenths = sevenths.sum();
         let stats = envelopes.snapshot();
-        assert_eq!(
-            (stats.by_aspect["data"], stats.by_aspect["cursor"]),
-            (each, sevenths),
-            "counter {number}"
-        );
+        assert_eq!((stats.by_aspect["data"], stats.by_aspect["cursor"]), (each, sevenths), "counter {number}");
         assert_eq!(tokens.snapshot().issued_last_hour, sevenths);
         events += each + 2 * sevenths;
     }

@@ -2,10 +2,7 @@
 //!
 //! Property: once a thread has been joined, every snapshot holds what its destructors recorded.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -35,12 +32,7 @@ enum FirstUse {
     TestThenAnotherAtExit,
 }
 
-const ALL_ORDERS: [FirstUse; 4] = [
-    FirstUse::Test,
-    FirstUse::Crate,
-    FirstUse::AtExit,
-    FirstUse::TestThenAnotherAtExit,
-];
+const ALL_ORDERS: [FirstUse; 4] = [FirstUse::Test, FirstUse::Crate, FirstUse::AtExit, FirstUse::TestThenAnotherAtExit];
 
 /// Calls `record` twice on this thread: in its destructors, and before them or in them.
 fn record_at_exit(first: FirstUse, record: &(impl Fn() + Clone + Send + 'static)) {
@@ -90,12 +82,7 @@ fn envelopes_recorded_in_destructors_are_counted() {
             run_threads(1, |_| record_at_exit(first, &record));
         }
         let stats = envelopes.snapshot();
-        let expected = [
-            ("a handle at exit", 10),
-            ("data", 30),
-            ("late", 10),
-            ("a name of any thread", 10),
-        ];
+        let expected = [("a handle at exit", 10), ("data", 30), ("late", 10), ("a name of any thread", 10)];
         assert_eq!(stats.by_aspect, counts(&expected), "{first:?}");
         assert_eq!(stats.rate_per_second, 50.0 / 60.0, "{first:?}");
     }
@@ -121,11 +108,7 @@ fn tokens_recorded_in_destructors_are_counted() {
         for _ in 0..5 {
             run_threads(1, |_| record_at_exit(first, &record));
         }
-        let expected = TokenStats {
-            issued_last_hour: 30,
-            revoked_last_hour: 20,
-            active_count: 10,
-        };
+        let expected = TokenStats { issued_last_hour: 30, revoked_last_hour: 20, active_count: 10 };
         assert_eq!(tokens.snapshot(), expected, "{first:?}");
     }
 }
@@ -157,15 +140,8 @@ fn destructors_of_64_threads_at_once_are_all_counted() {
         }
     });
     let stats = envelopes.snapshot();
-    assert_eq!(
-        (total_of(&stats), stats.rate_per_second),
-        (128_000, 128_000.0)
-    );
-    let expected = TokenStats {
-        issued_last_hour: 3 * 128_000,
-        revoked_last_hour: 128_000,
-        active_count: 128_000,
-    };
+    assert_eq!((total_of(&stats), stats.rate_per_second), (128_000, 128_000.0));
+    let expected = TokenStats { issued_last_hour: 3 * 128_000, revoked_last_hour: 128_000, active_count: 128_000 };
     assert_eq!(tokens.snapshot(), expected);
 }
 

@@ -4,10 +4,7 @@
 //!
 //! Clocks stand still unless a test advances them, so rates are as exact as totals.
 
-#![allow(
-    clippy::float_cmp,
-    reason = "the tests check that the numbers are exact"
-)]
+#![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
@@ -48,23 +45,13 @@ fn events_of_64_threads_at_once_are_all_counted() {
 
     let all = 64 * 300;
     let stats = envelopes.snapshot();
-    assert_eq!(
-        (total_of(&stats), stats.rate_per_second),
-        (3 * all, 57_600.0)
-    );
-    assert_eq!(
-        (stats.by_aspect["data"], stats.by_aspect["cursor"]),
-        (all, all)
-    );
+    assert_eq!((total_of(&stats), stats.rate_per_second), (3 * all, 57_600.0));
+    assert_eq!((stats.by_aspect["data"], stats.by_aspect["cursor"]), (all, all));
     for number in 0..10 {
         let sharers = if number < 4 { 7 } else { 6 };
         assert_eq!(stats.by_aspect[&format!("aspect {number}")], sharers * 300);
     }
-    let expected = TokenStats {
-        issued_last_hour: 2 * all,
-        revoked_last_hour: all / 2,
-        active_count: 64 * 300,
-    };
+    let expected = TokenStats { issued_last_hour: 2 * all, revoked_last_hour: all / 2, active_count: 64 * 300 };
     assert_eq!(tokens.snapshot(), expected);
 }
 
@@ -93,11 +80,7 @@ fn late_events_of_64_threads_at_once_are_all_counted() {
     });
     let stats = envelopes.snapshot();
     assert_eq!((total_of(&stats), stats.rate_per_second), (2 * 960, 16.0));
-    let expected = TokenStats {
-        issued_last_hour: 960,
-        revoked_last_hour: 960,
-        active_count: 960,
-    };
+    let expected = TokenStats { issued_last_hour: 960, revoked_last_hour: 960, active_count: 960 };
     assert_eq!(tokens.snapshot(), expected);
 }
 
@@ -117,11 +100,7 @@ fn events_of_ended_threads_stay_counted() {
             tokens.issued();
         });
         let stats = envelopes.snapshot();
-        let expected = [
-            ("even", 15 * wave),
-            ("first", 30 * wave),
-            ("odd", 15 * wave),
-        ];
+        let expected = [("even", 15 * wave), ("first", 30 * wave), ("odd", 15 * wave)];
         assert_eq!(stats.by_aspect, counts(&expected));
         assert_eq!(stats.rate_per_second, (60 * wave) as f64);
         let stats = tokens.snapshot();
@@ -147,10 +126,7 @@ fn thread_that_takes_over_a_shard_adds_to_its_slots() {
         run_threads(1, |_| envelopes.observe("data"));
     }
     // 56 of the last 60 seconds with five, and a burst of 56.
-    assert_eq!(
-        envelopes.snapshot().rate_per_second,
-        (56.0 * 5.0 + 56.0) / 60.0
-    );
+    assert_eq!(envelopes.snapshot().rate_per_second, (56.0 * 5.0 + 56.0) / 60.0);
 }
 
 #[test]
@@ -200,10 +176,7 @@ fn new_name_on_several_threads_at_once_is_one_aspect() {
 fn totals_beyond_max_aspects_hold_every_event() {
     for max_aspects in [0, 1, 7, 64, 100] {
         let clock = ManualClock::new().clock();
-        let envelopes = EnvelopeCounters::builder()
-            .clock(clock)
-            .max_aspects(max_aspects)
-            .build();
+        let envelopes = EnvelopeCounters::builder().clock(clock).max_aspects(max_aspects).build();
         let (threads, names) = (8, 120);
         let start = Barrier::new(threads);
         run_threads(threads, |thread| {
@@ -226,10 +199,7 @@ fn totals_beyond_max_aspects_hold_every_event() {
         // A name is registered at its first event or never, so an aspect has all events of its name.
         let overflow = stats.by_aspect.remove("__overflow__");
         assert_eq!(stats.by_aspect.len(), max_aspects);
-        assert!(
-            stats.by_aspect.values().all(|&count| count == 24),
-            "{stats:?}"
-        );
+        assert!(stats.by_aspect.values().all(|&count| count == 24), "{stats:?}");
         assert_eq!(overflow, Some((120 - max_aspects as u64) * 24));
     }
 }
@@ -247,11 +217,6 @@ fn counters_do_not_affect_each_other() {
     for (at, envelopes) in counters.iter().enumerate() {
         let stats = envelopes.snapshot();
         assert_eq!(stats.by_aspect.len(), 20);
-        assert!(
-            stats
-                .by_aspect
-                .values()
-                .all(|&count| count == at as u64 + 1)
-        );
+        assert!(stats.by_aspect.values().all(|&count| count == at as u64 + 1));
     }
 }

@@ -52,10 +52,7 @@ static MARKS: [Marks; 128] = [const { Marks::new() }; 128];
 
 impl Marks {
     const fn new() -> Self {
-        Self {
-            begin: CachePadded::new(AtomicU64::new(0)),
-            end: CachePadded::new(AtomicU64::new(0)),
-        }
+        Self { begin: CachePadded::new(AtomicU64::new(0)), end: CachePadded::new(AtomicU64::new(0)) }
     }
 
     fn around(&self, operation: impl FnOnce()) {
@@ -67,11 +64,7 @@ impl Marks {
 
 /// In every round, somebody else does something, and then each of the threads makes its operation.
 /// Meant to be run under lackey, which is what [`Trace::of`] does; with no more than 127 threads.
-pub(crate) fn probe<O: FnMut()>(
-    threads: usize,
-    operation: impl Fn() -> O + Sync,
-    mut somebody_else: impl FnMut(),
-) {
+pub(crate) fn probe<O: FnMut()>(threads: usize, operation: impl Fn() -> O + Sync, mut somebody_else: impl FnMut()) {
     let marks = &MARKS[..=threads];
     for Marks { begin, end } in marks {
         let address = |word: &AtomicU64| std::ptr::from_ref(word).addr();
@@ -171,10 +164,7 @@ impl Trace {
         let mut current: Option<Operation> = None;
         for access in trace.lines().filter_map(Access::parse) {
             if let Some(thread) = begins.get(&access.address).filter(|_| access.is_write) {
-                current = Some(Operation {
-                    thread: *thread,
-                    accesses: Vec::new(),
-                });
+                current = Some(Operation { thread: *thread, accesses: Vec::new() });
             } else if ends.contains_key(&access.address) {
                 operations.extend(current.take());
             } else if let Some(operation) = &mut current {
@@ -185,10 +175,7 @@ impl Trace {
         if operations.len() != (threads + 1) * (WARM_UP + ROUNDS) {
             return Err(format!("{} operations of {threads} threads", operations.len()).into());
         }
-        Ok(Self {
-            threads,
-            operations,
-        })
+        Ok(Self { threads, operations })
     }
 
     /// Plays the trace back on caches with lines of so many bytes: what each of the threads'
@@ -223,11 +210,7 @@ impl Trace {
                 }
             }
             let [taken, touched, own] = lines.map(|lines| lines.len());
-            Lines {
-                taken,
-                touched,
-                own,
-            }
+            Lines { taken, touched, own }
         });
         // All are played back, and only then the warm ones of the threads kept.
         let all: Vec<_> = lines.collect();
@@ -250,11 +233,7 @@ impl Access {
             _ => return None,
         };
         let (address, bytes) = place.trim().split_once(',')?;
-        Some(Self {
-            address: u64::from_str_radix(address, 16).ok()?,
-            bytes: bytes.parse().ok()?,
-            is_write,
-        })
+        Some(Self { address: u64::from_str_radix(address, 16).ok()?, bytes: bytes.parse().ok()?, is_write })
     }
 }
 

@@ -50,10 +50,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         [word] if word == "check" => check(),
-        [operation, threads] => threads
-            .parse()
-            .map_err(Into::into)
-            .and_then(|threads| run(operation, threads)),
+        [operation, threads] => threads.parse().map_err(Into::into).and_then(|threads| run(operation, threads)),
         _ => Err("check, or an operation and a number of threads".into()),
     };
     done.map_or_else(
@@ -72,12 +69,8 @@ fn check() -> Result<(), Box<dyn Error>> {
     };
     let traces: Vec<_> = thread::scope(|scope| {
         let trace = &trace;
-        let started =
-            EXPECTED.map(|(operation, threads, _)| scope.spawn(move || trace(operation, threads)));
-        started
-            .into_iter()
-            .map(|it| it.join().expect("no panic"))
-            .collect()
+        let started = EXPECTED.map(|(operation, threads, _)| scope.spawn(move || trace(operation, threads)));
+        started.into_iter().map(|it| it.join().expect("no panic")).collect()
     });
     let mut otherwise = 0;
     for ((operation, threads, expected), trace) in EXPECTED.into_iter().zip(traces) {

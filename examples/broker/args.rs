@@ -67,9 +67,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
         }
     }
     if patterns.is_empty() {
-        patterns = ["public:*", "private:*", "agents:*"]
-            .map(String::from)
-            .into();
+        patterns = ["public:*", "private:*", "agents:*"].map(String::from).into();
     }
     Ok(Command::Run(Options {
         listen,

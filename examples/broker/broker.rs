@@ -4,9 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use parsec_telemetry::{
-    Aggregator, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Server, TokenCounters,
-};
+use parsec_telemetry::{Aggregator, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Server, TokenCounters};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Options;
@@ -30,11 +28,7 @@ impl Broker {
         let envelopes = EnvelopeCounters::new();
         let token_counters = TokenCounters::new();
 
-        let channels = Arc::new(Channels::new(
-            options.patterns.clone(),
-            options.max_channels,
-            options.history,
-        ));
+        let channels = Arc::new(Channels::new(options.patterns.clone(), options.max_channels, options.history));
         let tokens = Arc::new(Tokens::new(token_counters.clone(), options.cache));
 
         let cached = Arc::clone(&tokens);
@@ -63,12 +57,7 @@ impl Broker {
         })
     }
 
-    pub(crate) fn publish(
-        &self,
-        channel: &str,
-        aspect: &str,
-        payload: &str,
-    ) -> Result<u64, ApiError> {
+    pub(crate) fn publish(&self, channel: &str, aspect: &str, payload: &str) -> Result<u64, ApiError> {
         let id = self.channels.publish(channel, aspect, payload)?;
         if aspect == self.data.name() {
             self.data.observe();

@@ -1,5 +1,4 @@
-//! The open channels. A channel is created by its first message or subscriber and removed when it
-//! is idle.
+//! The open channels. A channel is created by its first message or subscriber and removed when it is idle.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -54,11 +53,7 @@ impl Channels {
     ) -> Result<EventStream, ApiError> {
         let permit = self.subscriber_permit()?;
         let channel = self.get_or_create(name)?;
-        Ok(EventStream::new(channel.subscribe(
-            kind,
-            last_event_id,
-            permit,
-        )))
+        Ok(EventStream::new(channel.subscribe(kind, last_event_id, permit)))
     }
 
     fn subscriber_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -91,11 +86,9 @@ impl Channels {
     /// Removes channels without subscribers that are empty, or that have had no message for
     /// [`limits::CHANNEL_IDLE_TIMEOUT`].
     pub(crate) fn remove_idle(&self, now: Instant) {
-        // References are handed out under this lock only. With a count of one, the map holds the
-        // only reference, so no request is about to publish to the channel.
-        lock(&self.open)
-            .by_name
-            .retain(|_, channel| Arc::strong_count(channel) > 1 || !channel.is_idle(now));
+        // References are handed out under this lock only. With a count of one, the map holds the only reference, so
+        // no request is about to publish to the channel.
+        lock(&self.open).by_name.retain(|_, channel| Arc::strong_count(channel) > 1 || !channel.is_idle(now));
     }
 
     /// Ends all event streams. Requests in flight can still publish.

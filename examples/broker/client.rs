@@ -32,10 +32,7 @@ impl Client {
         let path = format!("/tokens?ttl={ttl_seconds}");
         let body = self.request(Method::POST, &path, None, "").await?;
         let body: serde_json::Value = serde_json::from_slice(&body)?;
-        Ok(body["token"]
-            .as_str()
-            .ok_or("the response has no token")?
-            .to_owned())
+        Ok(body["token"].as_str().ok_or("the response has no token")?.to_owned())
     }
 
     pub(crate) async fn revoke_token(&mut self, token: &str) -> Result<(), Error> {
@@ -44,13 +41,7 @@ impl Client {
         Ok(())
     }
 
-    pub(crate) async fn publish(
-        &mut self,
-        token: &str,
-        channel: &str,
-        aspect: &str,
-        text: &str,
-    ) -> Result<(), Error> {
+    pub(crate) async fn publish(&mut self, token: &str, channel: &str, aspect: &str, text: &str) -> Result<(), Error> {
         let path = format!("/channels/{channel}/publish?aspect={aspect}");
         self.request(Method::POST, &path, Some(token), text).await?;
         Ok(())
@@ -74,9 +65,7 @@ impl Client {
             let Some(frame) = events.frame().await else {
                 break;
             };
-            text.push_str(&String::from_utf8_lossy(
-                frame?.data_ref().map_or(&[], |data| data),
-            ));
+            text.push_str(&String::from_utf8_lossy(frame?.data_ref().map_or(&[], |data| data)));
             while let Some(end) = text.find('\n') {
                 if let Some(id) = text[..end].strip_prefix("id: ") {
                     last_event_id = id.parse()?;
@@ -88,17 +77,8 @@ impl Client {
         Ok(last_event_id)
     }
 
-    async fn request(
-        &mut self,
-        method: Method,
-        path: &str,
-        token: Option<&str>,
-        body: &str,
-    ) -> Result<Bytes, Error> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.address.to_string());
+    async fn request(&mut self, method: Method, path: &str, token: Option<&str>, body: &str) -> Result<Bytes, Error> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, self.address.to_string());
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }

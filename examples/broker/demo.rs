@@ -1,5 +1,5 @@
-//! The built-in clients: publishers, subscribers, and short-lived clients whose tokens expire. They
-//! use the broker through its port, as any other client would.
+//! The built-in clients: publishers, subscribers, and short-lived clients whose tokens expire. They use the broker
+//! through its port, as any other client would.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +16,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 pub(crate) fn start(tasks: &mut JoinSet<()>, address: SocketAddr, patterns: &[Arc<str>]) {
     // Two channels for each pattern.
-    let channels: Arc<[String]> = patterns
-        .iter()
-        .flat_map(|pattern| ["room1", "room2"].map(|room| pattern.replace('*', room)))
-        .collect();
+    let channels: Arc<[String]> =
+        patterns.iter().flat_map(|pattern| ["room1", "room2"].map(|room| pattern.replace('*', room))).collect();
     for offset in 0..3 {
         tasks.spawn(repeat(address, Arc::clone(&channels), offset, publisher));
         tasks.spawn(repeat(address, Arc::clone(&channels), offset, user));
@@ -28,27 +26,17 @@ pub(crate) fn start(tasks: &mut JoinSet<()>, address: SocketAddr, patterns: &[Ar
     tasks.spawn(repeat(address, channels, 0, short_lived_clients));
 }
 
-/// Runs a client again and again. After an error it waits for [`RETRY_DELAY`], so that a failing
-/// client does not flood the terminal.
-async fn repeat<R>(
-    address: SocketAddr,
-    channels: Arc<[String]>,
-    offset: usize,
-    client: fn(Session) -> R,
-) where
+/// Runs a client again and again. After an error it waits for [`RETRY_DELAY`], so that a failing client does not
+/// flood the terminal.
+async fn repeat<R>(address: SocketAddr, channels: Arc<[String]>, offset: usize, client: fn(Session) -> R)
+where
     R: Future<Output = Result<(), Error>>,
 {
     for number in offset.. {
-        let session = Session {
-            address,
-            channels: Arc::clone(&channels),
-            number,
-        };
+        let session = Session { address, channels: Arc::clone(&channels), number };
         if let Err(error) = client(session).await {
             let seconds = RETRY_DELAY.as_secs();
-            terminal::warn(&format!(
-                "a built-in client failed: {error}; it restarts in {seconds} s"
-            ));
+            terminal::warn(&format!("a built-in client failed: {error}; it restarts in {seconds} s"));
             sleep(RETRY_DELAY).await;
         }
     }
@@ -74,9 +62,7 @@ async fn publisher(session: Session) -> Result<(), Error> {
     for step in 0..100 {
         let channel = session.channel(step);
         let aspect = ASPECTS[step % ASPECTS.len()];
-        client
-            .publish(&token, channel, aspect, &format!("message {step}"))
-            .await?;
+        client.publish(&token, channel, aspect, &format!("message {step}")).await?;
         sleep(Duration::from_millis(30)).await;
     }
     client.revoke_token(&token).await
@@ -98,23 +84,19 @@ async fn subscriber(session: Session, kind: &str, count: usize) -> Result<(), Er
     let mut last_event_id = 0;
     for _ in 0..3 {
         let client = Client::connect(session.address).await?;
-        last_event_id = client
-            .read_events(channel, kind, last_event_id, count)
-            .await?;
+        last_event_id = client.read_events(channel, kind, last_event_id, count).await?;
         sleep(pause).await;
     }
     Ok(())
 }
 
-/// Issues 100 tokens, publishes once with each, and lets them expire. At any time more tokens are
-/// live than the cache holds by default, so the cache evicts.
+/// Issues 100 tokens, publishes once with each, and lets them expire. At any time more tokens are live than the cache
+/// holds by default, so the cache evicts.
 async fn short_lived_clients(session: Session) -> Result<(), Error> {
     let mut client = Client::connect(session.address).await?;
     for step in 0..100 {
         let token = client.issue_token(4).await?;
-        client
-            .publish(&token, session.channel(step), "presence", "hello")
-            .await?;
+        client.publish(&token, session.channel(step), "presence", "hello").await?;
         sleep(Duration::from_millis(50)).await;
     }
     sleep(Duration::from_secs(5)).await;

@@ -13,11 +13,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            header: None,
-        }
+        Self { status, message: message.into(), header: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {

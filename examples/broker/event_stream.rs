@@ -11,14 +11,13 @@ use tokio::time::{Instant, Interval, interval_at};
 use crate::channel::Subscription;
 use crate::limits;
 
-/// Sent at once, so that the client knows that it is subscribed. `retry` is the reconnection delay
-/// of a browser, in milliseconds.
+/// Sent at once, so that the client knows that it is subscribed. `retry` is the reconnection delay of a browser, in
+/// milliseconds.
 const SUBSCRIBED: Bytes = Bytes::from_static(b": subscribed\nretry: 1000\n\n");
 const HEARTBEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
 const SHUTTING_DOWN: Bytes = Bytes::from_static(b": the broker is shutting down\n\n");
-const QUEUE_FULL: Bytes = Bytes::from_static(
-    b": too slow, messages were dropped: reconnect with Last-Event-ID to resume\n\n",
-);
+const QUEUE_FULL: Bytes =
+    Bytes::from_static(b": too slow, messages were dropped: reconnect with Last-Event-ID to resume\n\n");
 
 pub(crate) struct EventStream {
     subscription: Subscription,
@@ -30,11 +29,7 @@ impl EventStream {
     pub(crate) fn new(mut subscription: Subscription) -> Self {
         subscription.replay.push_front(SUBSCRIBED);
         let first_heartbeat = Instant::now() + limits::HEARTBEAT_INTERVAL;
-        Self {
-            subscription,
-            heartbeat: interval_at(first_heartbeat, limits::HEARTBEAT_INTERVAL),
-            ended: false,
-        }
+        Self { subscription, heartbeat: interval_at(first_heartbeat, limits::HEARTBEAT_INTERVAL), ended: false }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -60,12 +55,7 @@ impl Body for EventStream {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.get_mut()
-            .poll_event(context)
-            .map(|event| event.map(|event| Ok(Frame::data(event))))
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().poll_event(context).map(|event| event.map(|event| Ok(Frame::data(event))))
     }
 }

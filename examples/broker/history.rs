@@ -24,20 +24,12 @@ pub(crate) struct Message {
 
 impl History {
     pub(crate) fn new(max_messages: usize) -> Self {
-        Self {
-            max_messages,
-            last_id: 0,
-            bytes: 0,
-            messages: VecDeque::new(),
-        }
+        Self { max_messages, last_id: 0, bytes: 0, messages: VecDeque::new() }
     }
 
     pub(crate) fn push(&mut self, aspect: &str, payload: &str) -> Message {
         self.last_id += 1;
-        let message = Message {
-            id: self.last_id,
-            event: encode_event(self.last_id, aspect, payload),
-        };
+        let message = Message { id: self.last_id, event: encode_event(self.last_id, aspect, payload) };
         self.bytes += message.event.len();
         self.messages.push_back(message.clone());
         while self.messages.len() > self.max_messages || self.bytes > limits::MAX_HISTORY_BYTES {
@@ -51,16 +43,11 @@ impl History {
 
     /// Returns the buffered events after the message `last_id`.
     pub(crate) fn after(&self, last_id: u64) -> VecDeque<Bytes> {
-        // An id above our own is from a removed channel of the same name, or from before a restart:
-        // replay everything.
+        // An id above our own is from a removed channel of the same name, or from before a restart: replay
+        // everything.
         let last_id = if last_id > self.last_id { 0 } else { last_id };
-        let start = self
-            .messages
-            .partition_point(|message| message.id <= last_id);
-        self.messages
-            .range(start..)
-            .map(|message| message.event.clone())
-            .collect()
+        let start = self.messages.partition_point(|message| message.id <= last_id);
+        self.messages.range(start..).map(|message| message.event.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -77,8 +64,7 @@ impl History {
 
 /// Encodes one server-sent event, with one `data:` field for each line of the payload.
 ///
-/// A bare carriage return is a line break too: left as it is, it would let a payload forge the
-/// other fields.
+/// A bare carriage return is a line break too: left as it is, it would let a payload forge the other fields.
 fn encode_event(id: u64, aspect: &str, payload: &str) -> Bytes {
     let mut text = format!("id: {id}\nevent: {aspect}\n");
     for line in payload.replace("\r\n", "\n").split(['\n', '\r']) {

@@ -1,16 +1,15 @@
 //! Every limit of the broker.
 //!
-//! Memory at the default limits: 1,000 channels with 256 KiB of history each take 250 MiB. A
-//! subscriber that does not read holds at most 256 messages of 64 KiB, 16 MiB, which it shares with
-//! the other subscribers of its channel.
+//! Memory at the default limits: 1,000 channels with 256 KiB of history each take 250 MiB. A subscriber that does not
+//! read holds at most 256 messages of 64 KiB, 16 MiB, which it shares with the other subscribers of its channel.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Size of a published payload. Larger ones are answered with 413.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
-/// How much of a body that is too large is read and discarded. A client that sends before it reads
-/// would otherwise never see the 413.
+/// How much of a body that is too large is read and discarded. A client that sends before it reads would otherwise
+/// never see the 413.
 pub(crate) const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
 /// Applies to a request's head, and again to its body.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,8 +29,8 @@ pub(crate) const SUBSCRIBER_QUEUE: usize = 256;
 pub(crate) const MAX_SUBSCRIBERS: usize = 256;
 /// Concurrent connections. Fewer than 1,024, the usual limit of file descriptors of a process.
 pub(crate) const MAX_CONNECTIONS: usize = 512;
-/// Interval of the comments on an event stream without messages. A write is what detects a peer
-/// that has vanished without closing its connection.
+/// Interval of the comments on an event stream without messages. A write is what detects a peer that has vanished
+/// without closing its connection.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Live tokens.

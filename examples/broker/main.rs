@@ -4,8 +4,7 @@
 //! cargo run --release --example broker
 //! ```
 //!
-//! starts it on 127.0.0.1:8080 with a few built-in clients. Start with `broker.rs` to see how the
-//! crate is embedded:
+//! starts it on 127.0.0.1:8080 with a few built-in clients. Start with `broker.rs` to see how the crate is embedded:
 //!
 //! | file | contents |
 //! | --- | --- |
@@ -80,14 +79,10 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), String> {
     // First of all, so that a signal during the start shuts the broker down gracefully too.
-    let mut signals = Signals::listen()
-        .map_err(|error| format!("cannot install signal handlers: {error}; try again"))?;
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| listen_error(options.listen, &error))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| listen_error(options.listen, &error))?;
+    let mut signals =
+        Signals::listen().map_err(|error| format!("cannot install signal handlers: {error}; try again"))?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|error| listen_error(options.listen, &error))?;
+    let address = listener.local_addr().map_err(|error| listen_error(options.listen, &error))?;
 
     let broker = Arc::new(Broker::new(&options).map_err(|error| error.to_string())?);
     terminal::print_urls(address, &broker);
@@ -123,12 +118,8 @@ fn listen_error(address: SocketAddr, error: &io::Error) -> String {
         io::ErrorKind::AddrInUse => {
             "stop the process that uses this port, or pick a free port with --listen 127.0.0.1:0"
         }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege: pick a higher one with --listen"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this host does not have the address: try --listen 127.0.0.1:8080"
-        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: pick a higher one with --listen",
+        io::ErrorKind::AddrNotAvailable => "this host does not have the address: try --listen 127.0.0.1:8080",
         _ => "try another address with --listen",
     };
     format!("cannot listen on {address}: {error}; {advice}")

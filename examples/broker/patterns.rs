@@ -1,7 +1,7 @@
 //! The glob patterns that channel names have to match.
 //!
-//! The pattern that a name matches becomes a label on the telemetry pages. Channel names do not:
-//! their number is unbounded, and they may reveal which users talk to each other.
+//! The pattern that a name matches becomes a label on the telemetry pages. Channel names do not: their number is
+//! unbounded, and they may reveal which users talk to each other.
 
 use std::sync::Arc;
 
@@ -36,25 +36,20 @@ impl Patterns {
                 limits::MAX_NAME_BYTES
             )));
         }
-        self.0
-            .iter()
-            .find(|pattern| matches(pattern, name))
-            .ok_or_else(|| {
-                ApiError::bad_request(format!(
-                    "channel {name} matches no pattern: use a name that matches one of {}, or add one with --pattern",
-                    self.0.join(", ")
-                ))
-            })
+        self.0.iter().find(|pattern| matches(pattern, name)).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "channel {name} matches no pattern: use a name that matches one of {}, or add one with --pattern",
+                self.0.join(", ")
+            ))
+        })
     }
 }
 
-/// Whether `text` may be the name of a channel or an aspect. A line break would end the field of
-/// a server-sent event, so only these characters are allowed.
+/// Whether `text` may be the name of a channel or an aspect. A line break would end the field of a server-sent event,
+/// so only these characters are allowed.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=limits::MAX_NAME_BYTES).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
 }
 
 /// `*` matches any sequence of characters, including none.

@@ -10,32 +10,23 @@ use tokio::time::timeout;
 use crate::error::ApiError;
 use crate::limits;
 
-/// Returns the segments of the path. Each is decoded by itself, so an encoded slash does not
-/// separate segments.
+/// Returns the segments of the path. Each is decoded by itself, so an encoded slash does not separate segments.
 pub(crate) fn segments(uri: &Uri) -> Result<Vec<String>, ApiError> {
     uri.path().split('/').skip(1).map(percent_decode).collect()
 }
 
-/// Returns the value of the only parameter that the path accepts. Any other parameter is an error,
-/// since a misspelled one would be ignored silently.
+/// Returns the value of the only parameter that the path accepts. Any other parameter is an error, since a misspelled
+/// one would be ignored silently.
 pub(crate) fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, ApiError> {
     let mut value = None;
-    let pairs = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty());
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     for pair in pairs {
         let (key, encoded) = pair.split_once('=').unwrap_or((pair, ""));
         if key != name {
-            return Err(ApiError::bad_request(format!(
-                "unknown parameter {key}: this path accepts {name}="
-            )));
+            return Err(ApiError::bad_request(format!("unknown parameter {key}: this path accepts {name}=")));
         }
         if value.replace(percent_decode(encoded)?).is_some() {
-            return Err(ApiError::bad_request(format!(
-                "duplicate parameter {name}: give it once"
-            )));
+            return Err(ApiError::bad_request(format!("duplicate parameter {name}: give it once")));
         }
     }
     Ok(value)
@@ -44,9 +35,7 @@ pub(crate) fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, ApiErro
 pub(crate) fn no_parameters(uri: &Uri) -> Result<(), ApiError> {
     match uri.query() {
         None | Some("") => Ok(()),
-        Some(query) => Err(ApiError::bad_request(format!(
-            "this path accepts no parameters: remove ?{query}"
-        ))),
+        Some(query) => Err(ApiError::bad_request(format!("this path accepts no parameters: remove ?{query}"))),
     }
 }
 
@@ -55,9 +44,7 @@ fn percent_decode(text: &str) -> Result<String, ApiError> {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
-        let digits = part
-            .get(..2)
-            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
             return Err(ApiError::bad_request(format!(
                 "{text} has a % without two hexadecimal digits: write %25 for a literal %"
@@ -66,9 +53,8 @@ fn percent_decode(text: &str) -> Result<String, ApiError> {
         bytes.push(byte);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
-    String::from_utf8(bytes).map_err(|_| {
-        ApiError::bad_request(format!("{text} does not decode to UTF-8: encode UTF-8"))
-    })
+    String::from_utf8(bytes)
+        .map_err(|_| ApiError::bad_request(format!("{text} does not decode to UTF-8: encode UTF-8")))
 }
 
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
@@ -80,10 +66,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError
     let Some(value) = headers.get(HeaderName::from_static("last-event-id")) else {
         return Ok(None);
     };
-    let id = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     match id {
         Some(id) => Ok(Some(id)),
         None => Err(ApiError::bad_request(
@@ -94,18 +77,12 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError
 
 /// Reads the whole body as text, since server-sent events carry only text.
 pub(crate) async fn text(body: Incoming) -> Result<String, ApiError> {
-    let bytes = timeout(limits::READ_TIMEOUT, read(body))
-        .await
-        .map_err(|_| {
-            let message = format!(
-                "request body not received within {} s: send it faster",
-                limits::READ_TIMEOUT.as_secs()
-            );
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
-        })??;
-    String::from_utf8(bytes).map_err(|_| {
-        ApiError::bad_request("payload is not UTF-8: encode it, for example as base64")
-    })
+    let bytes = timeout(limits::READ_TIMEOUT, read(body)).await.map_err(|_| {
+        let message = format!("request body not received within {} s: send it faster", limits::READ_TIMEOUT.as_secs());
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
+    })??;
+    String::from_utf8(bytes)
+        .map_err(|_| ApiError::bad_request("payload is not UTF-8: encode it, for example as base64"))
 }
 
 async fn read(mut body: Incoming) -> Result<Vec<u8>, ApiError> {
@@ -113,11 +90,7 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, ApiError> {
     let mut received = 0;
     while let Some(frame) = body.frame().await {
         let data = frame
-            .map_err(|error| {
-                ApiError::bad_request(format!(
-                    "request body is incomplete: {error}; send it again"
-                ))
-            })?
+            .map_err(|error| ApiError::bad_request(format!("request body is incomplete: {error}; send it again")))?
             .into_data()
             .unwrap_or_else(|_trailers| Bytes::new());
         received += data.len();
@@ -128,10 +101,7 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, ApiError> {
         }
     }
     if received > limits::MAX_PAYLOAD_BYTES {
-        let message = format!(
-            "payload larger than {} bytes: send it in parts",
-            limits::MAX_PAYLOAD_BYTES
-        );
+        let message = format!("payload larger than {} bytes: send it in parts", limits::MAX_PAYLOAD_BYTES);
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
     Ok(payload)

@@ -59,23 +59,11 @@ async fn route(broker: &Broker, request: Request<Incoming>) -> Result<Response, 
     }
 }
 
-fn require(
-    request: &Request<Incoming>,
-    method: &Method,
-    allowed: &'static str,
-) -> Result<(), ApiError> {
-    if request.method() == method {
-        Ok(())
-    } else {
-        Err(ApiError::method_not_allowed(request.method(), allowed))
-    }
+fn require(request: &Request<Incoming>, method: &Method, allowed: &'static str) -> Result<(), ApiError> {
+    if request.method() == method { Ok(()) } else { Err(ApiError::method_not_allowed(request.method(), allowed)) }
 }
 
-async fn publish(
-    broker: &Broker,
-    channel: &str,
-    request: Request<Incoming>,
-) -> Result<Response, ApiError> {
+async fn publish(broker: &Broker, channel: &str, request: Request<Incoming>) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     // Read the body before any check: a client that is still sending would not read the error.
     let payload = request::text(body).await?;
@@ -86,9 +74,7 @@ async fn publish(
         ));
     };
     if !broker.tokens.is_live(token) {
-        return Err(ApiError::unauthorized(
-            "token is unknown, expired or revoked: issue a new one with POST /tokens",
-        ));
+        return Err(ApiError::unauthorized("token is unknown, expired or revoked: issue a new one with POST /tokens"));
     }
     let aspect = request::parameter(&head.uri, "aspect")?;
     let aspect = aspect.as_deref().unwrap_or("data");
@@ -99,24 +85,15 @@ async fn publish(
         )));
     }
     let id = broker.publish(channel, aspect, &payload)?;
-    Ok(response::json(
-        StatusCode::OK,
-        &json!({ "channel": channel, "aspect": aspect, "id": id }),
-    ))
+    Ok(response::json(StatusCode::OK, &json!({ "channel": channel, "aspect": aspect, "id": id })))
 }
 
-fn subscribe(
-    broker: &Broker,
-    channel: &str,
-    request: &Request<Incoming>,
-) -> Result<Response, ApiError> {
+fn subscribe(broker: &Broker, channel: &str, request: &Request<Incoming>) -> Result<Response, ApiError> {
     let kind = match request::parameter(request.uri(), "kind")?.as_deref() {
         None | Some("user") => SubscriberKind::User,
         Some("agent") => SubscriberKind::Agent,
         Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "unknown kind {other:?}: use kind=user or kind=agent"
-            )));
+            return Err(ApiError::bad_request(format!("unknown kind {other:?}: use kind=user or kind=agent")));
         }
     };
     let last_event_id = request::last_event_id(request.headers())?;
@@ -138,10 +115,7 @@ fn issue_token(broker: &Broker, uri: &Uri) -> Result<Response, ApiError> {
         },
     };
     let token = broker.tokens.issue(Duration::from_secs(seconds))?;
-    Ok(response::json(
-        StatusCode::CREATED,
-        &json!({ "token": token, "expires_in": seconds }),
-    ))
+    Ok(response::json(StatusCode::CREATED, &json!({ "token": token, "expires_in": seconds })))
 }
 
 fn revoke_token(broker: &Broker, token: &str, uri: &Uri) -> Result<Response, ApiError> {
@@ -149,8 +123,6 @@ fn revoke_token(broker: &Broker, token: &str, uri: &Uri) -> Result<Response, Api
     if broker.tokens.revoke(token) {
         Ok(response::no_content())
     } else {
-        Err(ApiError::not_found(
-            "no such token: it is unknown, expired or already revoked; nothing is left to do",
-        ))
+        Err(ApiError::not_found("no such token: it is unknown, expired or already revoked; nothing is left to do"))
     }
 }

@@ -1,7 +1,6 @@
 //! The accept loop and the graceful shutdown.
 //!
-//! An application that serves only the telemetry pages needs none of this: it calls
-//! `parsec_telemetry::serve`.
+//! An application that serves only the telemetry pages needs none of this: it calls `parsec_telemetry::serve`.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -43,8 +42,8 @@ impl fmt::Display for Drain {
     }
 }
 
-/// Serves until the first signal, then drains the open connections until all are closed, the
-/// drain timeout has passed, or a second signal is received.
+/// Serves until the first signal, then drains the open connections until all are closed, the drain timeout has
+/// passed, or a second signal is received.
 pub(crate) async fn serve(
     listener: TcpListener,
     broker: Arc<Broker>,
@@ -82,42 +81,26 @@ pub(crate) async fn serve(
     while connections.try_join_next().is_some() {}
     let aborted = connections.len();
     connections.shutdown().await;
-    if timed_out {
-        Drain::TimedOut { aborted }
-    } else {
-        Drain::Interrupted { aborted }
-    }
+    if timed_out { Drain::TimedOut { aborted } } else { Drain::Interrupted { aborted } }
 }
 
-/// Acquires the permit before it accepts: at the limit, further connections wait in the listen
-/// backlog.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+/// Acquires the permit before it accepts: at the limit, further connections wait in the listen backlog.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return (stream, permit),
             Err(error) => {
-                // The likely cause is a lack of file descriptors, which a retry does not fix until
-                // another connection closes.
-                terminal::warn(&format!(
-                    "cannot accept a connection: {error}; retrying in 100 ms"
-                ));
+                // The likely cause is a lack of file descriptors, which a retry does not fix until another connection
+                // closes.
+                terminal::warn(&format!("cannot accept a connection: {error}; retrying in 100 ms"));
                 sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    broker: Arc<Broker>,
-) -> impl GracefulConnection<Output = hyper::Result<()>> + Send {
+fn connection(stream: TcpStream, broker: Arc<Broker>) -> impl GracefulConnection<Output = hyper::Result<()>> + Send {
     // Without this, small events are delayed. A failure only costs latency.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {

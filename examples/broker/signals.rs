@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// The handlers are installed by [`listen`](Self::listen) and stay installed: from then on the
-/// signals no longer end the process by themselves.
+/// The handlers are installed by [`listen`](Self::listen) and stay installed: from then on the signals no longer end
+/// the process by themselves.
 #[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
@@ -14,10 +14,7 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     pub(crate) async fn next(&mut self) {

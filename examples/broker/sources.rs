@@ -1,8 +1,7 @@
 //! The broker's own source: the open channels, their subscribers and their histories.
 //!
-//! A source implements the sections that it measures. The others default to `None`, which means
-//! "not measured here", not zero. The values are read when a snapshot is taken, so there are no
-//! copies that could go out of date.
+//! A source implements the sections that it measures. The others default to `None`, which means "not measured here",
+//! not zero. The values are read when a snapshot is taken, so there are no copies that could go out of date.
 
 use parsec_telemetry::{ChannelEntry, ChannelLister, HistoryStats, PresenceStats, Source};
 
@@ -11,10 +10,7 @@ use crate::channels::Channels;
 impl ChannelLister for Channels {
     fn list(&self, visit: &mut dyn FnMut(ChannelEntry<'_>)) {
         self.for_each(|name, channel| {
-            visit(ChannelEntry {
-                name,
-                pattern: &channel.pattern,
-            });
+            visit(ChannelEntry { name, pattern: &channel.pattern });
         });
     }
 }

@@ -51,15 +51,7 @@ pub(crate) async fn print_status(broker: Arc<Broker>) {
 }
 
 fn status_line(snapshot: &Snapshot) -> String {
-    let Snapshot {
-        channels,
-        envelopes,
-        presence,
-        tokens,
-        cache,
-        alerts,
-        ..
-    } = snapshot;
+    let Snapshot { channels, envelopes, presence, tokens, cache, alerts, .. } = snapshot;
     let mut names: Vec<&str> = alerts.iter().map(|alert| alert.name.as_ref()).collect();
     if names.is_empty() {
         names.push("none");
@@ -83,8 +75,6 @@ pub(crate) fn print_summary(broker: &Broker, drain: &impl Display) {
     let published: u64 = snapshot.envelopes.by_aspect.values().sum();
     print(&format!(
         "stopped: {published} messages published; tokens in the last hour: {} issued, {} revoked; {} tokens active; {drain}",
-        snapshot.tokens.issued_last_hour,
-        snapshot.tokens.revoked_last_hour,
-        snapshot.tokens.active_count,
+        snapshot.tokens.issued_last_hour, snapshot.tokens.revoked_last_hour, snapshot.tokens.active_count,
     ));
 }

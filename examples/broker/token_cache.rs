@@ -1,7 +1,7 @@
 //! The cache in front of the tokens, with the counters for the telemetry pages.
 //!
-//! `CacheSource` takes cumulative counters and computes the windows itself. `quick_cache` counts
-//! hits and misses; puts and evictions are counted here.
+//! `CacheSource` takes cumulative counters and computes the windows itself. `quick_cache` counts hits and misses;
+//! puts and evictions are counted here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,11 +28,7 @@ impl TokenCache {
             DefaultHashBuilder::default(),
             evictions.clone(),
         );
-        Self {
-            tokens,
-            puts: AtomicU64::new(0),
-            evictions,
-        }
+        Self { tokens, puts: AtomicU64::new(0), evictions }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Token>> {
@@ -60,11 +56,10 @@ impl TokenCache {
     }
 }
 
-/// Size of an entry: the id's text, the token with the two reference counts of its `Arc`, and the
-/// cache's key and value.
+/// Size of an entry: the id's text, the token with the two reference counts of its `Arc`, and the cache's key and
+/// value.
 const ENTRY_BYTES: u64 =
-    (ID_BYTES + size_of::<Token>() + 2 * size_of::<usize>() + size_of::<(String, Arc<Token>)>())
-        as u64;
+    (ID_BYTES + size_of::<Token>() + 2 * size_of::<usize>() + size_of::<(String, Arc<Token>)>()) as u64;
 const ID_BYTES: usize = 32;
 
 /// The cache is limited by total weight; the weight of an entry is its size.

@@ -1,7 +1,7 @@
 //! The tokens that publishing requires, each with a time to live.
 //!
-//! A token is removed from `live` exactly once. The code that removes it records the revocation or
-//! the expiry, so `active_count` on the telemetry pages equals the number of entries of `live`.
+//! A token is removed from `live` exactly once. The code that removes it records the revocation or the expiry, so
+//! `active_count` on the telemetry pages equals the number of entries of `live`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,19 +34,12 @@ impl Token {
 
 impl Tokens {
     pub(crate) fn new(counters: TokenCounters, cache: usize) -> Self {
-        Self {
-            live: Mutex::default(),
-            cache: TokenCache::new(cache),
-            counters,
-        }
+        Self { live: Mutex::default(), cache: TokenCache::new(cache), counters }
     }
 
     /// Returns the id of a new token.
     pub(crate) fn issue(&self, time_to_live: Duration) -> Result<String, ApiError> {
-        let token = Token {
-            expires_at: Instant::now() + time_to_live,
-            revoked: AtomicBool::new(false),
-        };
+        let token = Token { expires_at: Instant::now() + time_to_live, revoked: AtomicBool::new(false) };
         let id = random_id();
         let mut live = lock(&self.live);
         if live.len() >= limits::MAX_TOKENS {
@@ -67,8 +60,8 @@ impl Tokens {
             self.cache.put(id, &token);
             Some(token)
         });
-        // A lookup that races with `revoke` may put the token back into the cache. The cache shares
-        // the token with `live`, so the token's own flag still rejects it.
+        // A lookup that races with `revoke` may put the token back into the cache. The cache shares the token with
+        // `live`, so the token's own flag still rejects it.
         token.is_some_and(|token| token.is_live(Instant::now()))
     }
 
@@ -90,9 +83,7 @@ impl Tokens {
     }
 
     pub(crate) fn remove_expired(&self, now: Instant) {
-        let expired: Vec<_> = lock(&self.live)
-            .extract_if(|_, token| token.expires_at <= now)
-            .collect();
+        let expired: Vec<_> = lock(&self.live).extract_if(|_, token| token.expires_at <= now).collect();
         for (id, _) in expired {
             self.cache.remove(&id);
             self.counters.expired();

@@ -37,10 +37,7 @@ enum Job {
 impl Evaluator {
     pub(crate) fn new(rules: Vec<AlertRule>, collector: Arc<Worker>) -> Self {
         Self {
-            state: Mutex::new(State {
-                rules: RuleStates::new(rules.len()),
-                job: Job::None,
-            }),
+            state: Mutex::new(State { rules: RuleStates::new(rules.len()), job: Job::None }),
             rules,
             worker: Worker::default(),
             collector,
@@ -77,13 +74,7 @@ impl Evaluator {
 
     /// Returns whether a rule has not returned by the deadline of a page, and still has not.
     pub(crate) fn is_stuck(&self) -> bool {
-        matches!(
-            lock(&self.state).job,
-            Job::Running {
-                is_awaited: false,
-                ..
-            }
-        )
+        matches!(lock(&self.state).job, Job::Running { is_awaited: false, .. })
     }
 
     /// Gives up the evaluation in progress: its rule is named and counted as failed, once.
@@ -93,9 +84,7 @@ impl Evaluator {
             && mem::replace(is_awaited, false)
         {
             let rule = *rule;
-            state
-                .rules
-                .fail(rule, "condition did not return by the deadline of a page");
+            state.rules.fail(rule, "condition did not return by the deadline of a page");
         }
     }
 
@@ -126,10 +115,7 @@ impl Evaluator {
 
 impl Job {
     fn take_request(&mut self) -> Option<(Arc<Snapshot>, Nanos)> {
-        let running = Self::Running {
-            rule: 0,
-            is_awaited: true,
-        };
+        let running = Self::Running { rule: 0, is_awaited: true };
         match mem::replace(self, running) {
             Self::Requested(snapshot, reading) => Some((snapshot, reading)),
             other => {

@@ -28,14 +28,11 @@ struct RuleState {
 
 impl RuleStates {
     pub(super) fn new(rules: usize) -> Self {
-        Self {
-            states: vec![RuleState::default(); rules],
-            applied: 0,
-        }
+        Self { states: vec![RuleState::default(); rules], applied: 0 }
     }
 
-    /// Applies the outcomes of one snapshot. Those of a snapshot that is older than the last one
-    /// applied change nothing but the count of failures.
+    /// Applies the outcomes of one snapshot. Those of a snapshot that is older than the last one applied change
+    /// nothing but the count of failures.
     pub(super) fn apply(&mut self, at: SystemTime, reading: Nanos, outcomes: Vec<Outcome>) {
         let is_current = reading >= self.applied;
         self.applied = self.applied.max(reading);
@@ -76,8 +73,7 @@ impl RuleStates {
         alerts.sort_by(|a, b| a.name.cmp(&b.name));
         snapshot.alerts = alerts;
 
-        let mut statuses: Vec<RuleStatus> =
-            pairs().map(|(rule, state)| state.status(rule)).collect();
+        let mut statuses: Vec<RuleStatus> = pairs().map(|(rule, state)| state.status(rule)).collect();
         statuses.sort_by(|a, b| a.name.cmp(&b.name));
         snapshot.rules = statuses;
     }
@@ -124,20 +120,11 @@ mod tests {
         states.apply(at(1), 1, vec![Ok(true)]);
         states.apply(at(2), 2, vec![Err("panicked".to_owned())]);
         let failed = status(&states);
-        assert_eq!(
-            (failed.state, failed.since),
-            (AlertState::Firing, Some(at(1)))
-        );
-        assert_eq!(
-            (failed.failures_total, failed.error.as_deref()),
-            (1, Some("panicked"))
-        );
+        assert_eq!((failed.state, failed.since), (AlertState::Firing, Some(at(1))));
+        assert_eq!((failed.failures_total, failed.error.as_deref()), (1, Some("panicked")));
         states.apply(at(3), 3, vec![Ok(true)]);
         let again = status(&states);
-        assert_eq!(
-            (again.since, again.fired_total, again.error),
-            (Some(at(1)), 1, None)
-        );
+        assert_eq!((again.since, again.fired_total, again.error), (Some(at(1)), 1, None));
     }
 
     #[test]

@@ -27,21 +27,15 @@ pub struct AlertRule {
 impl AlertRule {
     /// Creates a rule that fires while its condition is true.
     ///
-    /// The condition is evaluated on every snapshot, and sees the snapshot before `alerts` and
-    /// `rules` are filled in. It must not block and should have no side effects: how often it is
-    /// called depends on how often snapshots are taken. A panic is caught and counted in
-    /// [`RuleStatus::failures_total`].
+    /// The condition is evaluated on every snapshot, and sees the snapshot before `alerts` and `rules` are filled in.
+    /// It must not block and should have no side effects: how often it is called depends on how often snapshots are
+    /// taken. A panic is caught and counted in [`RuleStatus::failures_total`].
     pub fn new(
         name: impl Into<String>,
         severity: Severity,
         condition: impl Fn(&Snapshot) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            name: name.into(),
-            severity,
-            description: String::new(),
-            condition: Arc::new(condition),
-        }
+        Self { name: name.into(), severity, description: String::new(), condition: Arc::new(condition) }
     }
 
     /// Sets the description, one line for the operator. Defaults to an empty string.
@@ -117,10 +111,7 @@ pub fn validate_alert_rules(rules: &[AlertRule]) -> Result<(), AlertRuleError> {
     let mut names = HashSet::new();
     for (index, rule) in rules.iter().enumerate() {
         if rule.name.is_empty() {
-            return Err(AlertRuleError(Kind::EmptyName {
-                number: index + 1,
-                description: rule.description.clone(),
-            }));
+            return Err(AlertRuleError(Kind::EmptyName { number: index + 1, description: rule.description.clone() }));
         }
         if !names.insert(rule.name.as_str()) {
             return Err(AlertRuleError(Kind::DuplicateName(rule.name.clone())));
@@ -156,26 +147,14 @@ impl AlertRuleError {
 impl fmt::Display for AlertRuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::EmptyName {
-                number,
-                description,
-            } if description.is_empty() => {
+            Kind::EmptyName { number, description } if description.is_empty() => {
                 write!(f, "alert rule {number} has an empty name: give it one")
             }
-            Kind::EmptyName {
-                number,
-                description,
-            } => {
-                write!(
-                    f,
-                    "alert rule {number} ({description:?}) has an empty name: give it one"
-                )
+            Kind::EmptyName { number, description } => {
+                write!(f, "alert rule {number} ({description:?}) has an empty name: give it one")
             }
             Kind::DuplicateName(name) => {
-                write!(
-                    f,
-                    "two alert rules are named {name:?}: give each a name of its own"
-                )
+                write!(f, "two alert rules are named {name:?}: give each a name of its own")
             }
         }
     }
@@ -185,8 +164,8 @@ impl Error for AlertRuleError {}
 
 /// Evaluates rules on a snapshot and returns those that fire, sorted by name.
 ///
-/// Conditions see the snapshot without its `alerts` and `rules`. A rule whose condition panics does
-/// not fire; the others are still evaluated.
+/// Conditions see the snapshot without its `alerts` and `rules`. A rule whose condition panics does not fire; the
+/// others are still evaluated.
 ///
 /// ```
 /// use parsec_telemetry::{evaluate_alerts, AlertRule, Severity, Snapshot};
@@ -201,11 +180,7 @@ pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAl
     let seen = if snapshot.alerts.is_empty() && snapshot.rules.is_empty() {
         snapshot
     } else {
-        without_alerts = Snapshot {
-            alerts: Vec::new(),
-            rules: Vec::new(),
-            ..snapshot.clone()
-        };
+        without_alerts = Snapshot { alerts: Vec::new(), rules: Vec::new(), ..snapshot.clone() };
         &without_alerts
     };
     let at = snapshot.at;

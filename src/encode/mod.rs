@@ -67,7 +67,6 @@ impl Format {
 }
 
 fn write_json(page: &mut Vec<u8>, snapshot: &Snapshot) {
-    serde_json::to_writer(&mut *page, snapshot)
-        .expect("keys are strings, and writing to a Vec succeeds");
+    serde_json::to_writer(&mut *page, snapshot).expect("keys are strings, and writing to a Vec succeeds");
     page.push(b'\n');
 }

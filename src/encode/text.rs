@@ -1,10 +1,10 @@
 //! The exposition formats: Prometheus 0.0.4 and OpenMetrics 1.0.0.
 //!
-//! They differ in two ways: OpenMetrics names the family of a counter without `_total`, and ends
-//! the page with `# EOF`.
+//! They differ in two ways: OpenMetrics names the family of a counter without `_total`, and ends the page with `#
+//! EOF`.
 //!
-//! Written here, because `prometheus-client` and `measured` encode the metrics of a registry of
-//! their own; ours are read from a [`Snapshot`].
+//! Written here, because `prometheus-client` and `measured` encode the metrics of a registry of their own; ours are
+//! read from a [`Snapshot`].
 
 use crate::catalog::{FamilyMetadata, METRICS, MetricType, Samples, Value};
 use crate::snapshot::{Snapshot, finite_or_zero};
@@ -45,11 +45,7 @@ impl<'a> TextEncoder<'a> {
 
     /// Starts a family.
     pub(crate) fn family<'b>(&'b mut self, metadata: &'b FamilyMetadata) -> FamilyEncoder<'a, 'b> {
-        FamilyEncoder {
-            encoder: self,
-            metadata,
-            has_samples: false,
-        }
+        FamilyEncoder { encoder: self, metadata, has_samples: false }
     }
 
     /// Writes a family that has one sample and no labels.
@@ -72,11 +68,7 @@ impl<'a> TextEncoder<'a> {
         let mut rest = value.as_bytes();
         while let Some(index) = memchr::memchr3(b'\\', b'"', b'\n', rest) {
             self.buffer.extend_from_slice(&rest[..index]);
-            let escaped = if rest[index] == b'\n' {
-                b'n'
-            } else {
-                rest[index]
-            };
+            let escaped = if rest[index] == b'\n' { b'n' } else { rest[index] };
             self.buffer.extend_from_slice(&[b'\\', escaped]);
             rest = &rest[index + 1..];
         }
@@ -106,11 +98,7 @@ pub(crate) struct FamilyEncoder<'a, 'b> {
 
 impl FamilyEncoder<'_, '_> {
     /// Writes a sample with labels of these names and values.
-    pub(crate) fn sample<'l>(
-        &mut self,
-        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
-        value: impl Into<Value>,
-    ) {
+    pub(crate) fn sample<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>, value: impl Into<Value>) {
         self.sample_with_suffix("", labels, value);
     }
 
@@ -149,30 +137,11 @@ impl FamilyEncoder<'_, '_> {
     }
 
     fn write_metadata(&mut self) {
-        let FamilyMetadata {
-            metric_type,
-            name,
-            help,
-        } = *self.metadata;
-        let is_renamed =
-            metric_type == MetricType::Counter && self.encoder.format == TextFormat::OpenMetrics;
-        let family = if is_renamed {
-            name.strip_suffix("_total").unwrap_or(name)
-        } else {
-            name
-        };
+        let FamilyMetadata { metric_type, name, help } = *self.metadata;
+        let is_renamed = metric_type == MetricType::Counter && self.encoder.format == TextFormat::OpenMetrics;
+        let family = if is_renamed { name.strip_suffix("_total").unwrap_or(name) } else { name };
         let metric_type = metric_type.as_str();
-        for text in [
-            "# HELP ",
-            family,
-            " ",
-            help,
-            "\n# TYPE ",
-            family,
-            " ",
-            metric_type,
-            "\n",
-        ] {
+        for text in ["# HELP ", family, " ", help, "\n# TYPE ", family, " ", metric_type, "\n"] {
             self.encoder.push(text);
         }
     }
@@ -240,10 +209,7 @@ total_users -2
     #[cfg(feature = "serve")]
     #[test]
     fn summary_has_a_sum_and_a_count() {
-        let metadata = FamilyMetadata {
-            metric_type: MetricType::Summary,
-            ..gauge("duration_seconds", "Duration.")
-        };
+        let metadata = FamilyMetadata { metric_type: MetricType::Summary, ..gauge("duration_seconds", "Duration.") };
         let page = page(TextFormat::Prometheus, |encoder| {
             encoder.family(&metadata).summary(0.5, 2);
         });
@@ -260,9 +226,7 @@ duration_seconds_count 2
     fn label_value_is_escaped_at_every_position() {
         let escaped = |value: &str| {
             let page = page(TextFormat::Prometheus, |encoder| {
-                encoder
-                    .family(&gauge("a", "A."))
-                    .sample([("b", value)], 1_u64);
+                encoder.family(&gauge("a", "A.")).sample([("b", value)], 1_u64);
             });
             let value = page.strip_prefix("# HELP a A.\n# TYPE a gauge\na{b=\"");
             let value = value.and_then(|value| value.strip_suffix("\"} 1\n"));
@@ -273,9 +237,7 @@ duration_seconds_count 2
             assert_eq!(escaped(&plain), plain);
             for index in 0..length {
                 for (from, to) in [("\\", r"\\"), ("\"", r#"\""#), ("\n", r"\n")] {
-                    let text = |middle: &str| {
-                        [&"x".repeat(index), middle, &"x".repeat(length - 1 - index)].concat()
-                    };
+                    let text = |middle: &str| [&"x".repeat(index), middle, &"x".repeat(length - 1 - index)].concat();
                     assert_eq!(escaped(&text(from)), text(to));
                 }
             }

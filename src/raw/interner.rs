@@ -1,7 +1,7 @@
 //! A fixed table from names to small dense ids, read without a lock.
 //!
-//! Names are few and never removed, and every event recorded by name looks one up. A name is reduced
-//! to one word, its tag, and the table is an open-addressed array of tags, at most half full:
+//! Names are few and never removed, and every event recorded by name looks one up. A name is reduced to one word, its
+//! tag, and the table is an open-addressed array of tags, at most half full:
 //!
 //! ```text
 //!   "data"  ─►  tag  ─►  ┌──────┬────┬──────┬────┬──────┬────┬─
@@ -9,18 +9,17 @@
 //!                 └────► └──────┴────┴──────┴────┴──────┴────┴─
 //! ```
 //!
-//! The tag of a name of up to eight bytes contains the name: equal tags are equal names. The tag of
-//! a longer name is a hash, in a range of its own, and the names are compared.
+//! The tag of a name of up to eight bytes contains the name: equal tags are equal names. The tag of a longer name is
+//! a hash, in a range of its own, and the names are compared.
 //!
 //! # Orderings
 //!
-//! A tag is stored last, with `Release`, and loaded with `Acquire`: a thread that sees it sees the
-//! id and the name.
+//! A tag is stored last, with `Release`, and loaded with `Acquire`: a thread that sees it sees the id and the name.
 //!
 //! # Progress
 //!
-//! Looking up a known name is wait-free. A new name takes a lock while it is inserted. Once the
-//! table is full, no lock is taken.
+//! Looking up a known name is wait-free. A new name takes a lock while it is inserted. Once the table is full, no
+//! lock is taken.
 
 use std::sync::{OnceLock, PoisonError};
 
@@ -58,10 +57,7 @@ impl Interner {
     /// Creates a table for `capacity` names besides [`OVERFLOW_NAME`].
     pub(crate) fn new(capacity: usize) -> Self {
         let ids = capacity + 1;
-        let entry = |_| Entry {
-            tag: Atomic::new(Tag::VACANT.0),
-            id: Atomic::new(OVERFLOW),
-        };
+        let entry = |_| Entry { tag: Atomic::new(Tag::VACANT.0), id: Atomic::new(OVERFLOW) };
         let interner = Self {
             entries: (0..(2 * ids).next_power_of_two()).map(entry).collect(),
             by_id: (0..ids).map(|_| OnceLock::new()).collect(),
@@ -95,8 +91,8 @@ impl Interner {
         id.unwrap_or_else(|| self.intern_slow(name))
     }
 
-    /// The id of a name of 9 to 64 bytes, if it is in the first entry probed. Hashes and compares
-    /// whole words, which takes fewer instructions than a call to `memcmp`.
+    /// The id of a name of 9 to 64 bytes, if it is in the first entry probed. Hashes and compares whole words, which
+    /// takes fewer instructions than a call to `memcmp`.
     #[inline]
     fn first_probe(&self, name: &[u8]) -> Option<usize> {
         let ends = ends(name)?;
@@ -113,8 +109,7 @@ impl Interner {
             && match name.len() {
                 ..=32 => self::ends(held)? == ends,
                 33..=64 => {
-                    held.first_chunk::<32>() == name.first_chunk()
-                        && held.last_chunk::<32>() == name.last_chunk()
+                    held.first_chunk::<32>() == name.first_chunk() && held.last_chunk::<32>() == name.last_chunk()
                 }
                 _ => false,
             };
@@ -165,16 +160,13 @@ impl Interner {
         if name.len() > MAX_NAME_LEN {
             return OVERFLOW;
         }
-        // Acquire: partner of the Release below. A full table stays as it is, so the lock is not
-        // needed; but this name may be the last one that was inserted.
+        // Acquire: partner of the Release below. A full table stays as it is, so the lock is not needed; but this
+        // name may be the last one that was inserted.
         if self.len.load(Acquire) == self.by_id.len() {
             return self.find(name).unwrap_or(OVERFLOW);
         }
         // The table is consistent even if a holder panicked: nothing below panics half-way.
-        let _lock = self
-            .insert_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.insert_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = self.find(name) {
             return id;
         }
@@ -201,10 +193,7 @@ impl Interner {
 
     /// The name of an id returned by [`intern`](Self::intern).
     pub(crate) fn name(&self, id: usize) -> &str {
-        self.by_id
-            .get(id)
-            .and_then(OnceLock::get)
-            .map_or(OVERFLOW_NAME, |name| name)
+        self.by_id.get(id).and_then(OnceLock::get).map_or(OVERFLOW_NAME, |name| name)
     }
 
     /// The number of ids in use.
@@ -235,8 +224,8 @@ impl Tag {
         Self::inline(name).or_else(hashed).unwrap_or(Self::VACANT)
     }
 
-    /// The complemented bytes of a short name, padded with zeros. No byte of a `str` is 0xff, so no
-    /// complemented byte is zero, and padding is not mistaken for a part of the name.
+    /// The complemented bytes of a short name, padded with zeros. No byte of a `str` is 0xff, so no complemented byte
+    /// is zero, and padding is not mistaken for a part of the name.
     #[inline]
     fn inline(name: &str) -> Option<Self> {
         let bytes = name.as_bytes();
@@ -257,16 +246,16 @@ impl Tag {
         Some(Self(word))
     }
 
-    /// A hash of a long name's length and [`ends`]. Longer names may differ only in between; the
-    /// comparison tells them apart.
+    /// A hash of a long name's length and [`ends`]. Longer names may differ only in between; the comparison tells
+    /// them apart.
     #[inline]
     fn hashed(len: usize, ends: [&[u8; 8]; 4]) -> Self {
         let [a, b, c, d] = ends.map(|word| u64::from_le_bytes(*word));
         // Not rotated by a multiple of eight, so that equal letters do not cancel out.
         let mix = |hash: u64, word| hash.rotate_left(27) ^ word;
         let hash = mix(mix(mix(len as u64 ^ a, b), c), d);
-        // Multiplied, so that the masked byte loses no part of the name. That byte is 1: no short
-        // name's tag begins with it, since no `str` begins with its complement, 0xfe.
+        // Multiplied, so that the masked byte loses no part of the name. That byte is 1: no short name's tag begins
+        // with it, since no `str` begins with its complement, 0xfe.
         Self(hash.wrapping_mul(SPREAD) & !0xff | 0x01)
     }
 
@@ -278,17 +267,11 @@ impl Tag {
     }
 }
 
-/// The first and last 16 bytes of a name of at least eight, as words, which overlap in a name below
-/// 32 bytes.
+/// The first and last 16 bytes of a name of at least eight, as words, which overlap in a name below 32 bytes.
 #[inline]
 fn ends(name: &[u8]) -> Option<[&[u8; 8]; 4]> {
     let len = name.len().min(16);
-    Some([
-        name.first_chunk()?,
-        name[..len].last_chunk()?,
-        name[name.len() - len..].first_chunk()?,
-        name.last_chunk()?,
-    ])
+    Some([name.first_chunk()?, name[..len].last_chunk()?, name[name.len() - len..].first_chunk()?, name.last_chunk()?])
 }
 
 /// Four bytes from `at`.
@@ -299,8 +282,7 @@ fn half(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(half)
 }
 
-/// 2^64 divided by the golden ratio: an odd number whose multiples lie far apart (Knuth, TAOCP 3,
-/// 6.4).
+/// 2^64 divided by the golden ratio: an odd number whose multiples lie far apart (Knuth, TAOCP 3, 6.4).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
@@ -311,9 +293,7 @@ mod tests {
     #[test]
     fn name_keeps_its_id() {
         let names = Interner::new(300);
-        let all: Vec<String> = (0..300)
-            .map(|n| format!("{}{n}", "x".repeat(n % 40)))
-            .collect();
+        let all: Vec<String> = (0..300).map(|n| format!("{}{n}", "x".repeat(n % 40))).collect();
         let ids: Vec<_> = all.iter().map(|name| names.intern(name)).collect();
         assert_eq!(ids, (1..=300).collect::<Vec<_>>());
         for (name, &id) in all.iter().zip(&ids) {
@@ -361,10 +341,7 @@ mod tests {
     #[test]
     fn table_without_capacity_overflows_every_name() {
         let names = Interner::new(0);
-        assert_eq!(
-            (names.intern("data"), names.intern("")),
-            (OVERFLOW, OVERFLOW)
-        );
+        assert_eq!((names.intern("data"), names.intern("")), (OVERFLOW, OVERFLOW));
     }
 
     #[test]
@@ -372,19 +349,12 @@ mod tests {
         let mut names: Vec<String> = (0..=8).map(|len| "\0".repeat(len)).collect();
         names.extend((0..=8).map(|len| "a".repeat(len)).skip(1));
         names.extend(
-            [
-                "ab", "ba", "abc", "acb", "abcd", "abdc", "aé", "é", "\u{7f}", "日本", "日本a",
-                "aa\0",
-            ]
-            .map(str::to_owned),
+            ["ab", "ba", "abc", "acb", "abcd", "abdc", "aé", "é", "\u{7f}", "日本", "日本a", "aa\0"].map(str::to_owned),
         );
         let tags: HashSet<u64> = names.iter().map(|name| Tag::of(name).0).collect();
         assert_eq!(tags.len(), names.len());
         let long = (9..200).map(|len| Tag::of(&"y".repeat(len)).0);
-        assert!(
-            long.clone()
-                .all(|tag| !tags.contains(&tag) && tag & 0xff == 1)
-        );
+        assert!(long.clone().all(|tag| !tags.contains(&tag) && tag & 0xff == 1));
         assert_eq!(long.collect::<HashSet<_>>().len(), 191);
     }
 }
@@ -419,10 +389,7 @@ mod loom {
     /// Invariant: two names have two ids.
     #[test]
     fn concurrent_threads_get_two_ids_for_two_names() {
-        assert_eq!(
-            outcomes(|| both(2, ["data", "cursor"])),
-            [[1, 2], [2, 1]].into()
-        );
+        assert_eq!(outcomes(|| both(2, ["data", "cursor"])), [[1, 2], [2, 1]].into());
     }
 
     /// Invariant: one of two new names gets the last id, and the other overflows.
@@ -442,12 +409,7 @@ mod loom {
                 let table = Arc::clone(&table);
                 move || table.intern("cursor")
             });
-            [
-                first,
-                table.intern("data"),
-                table.intern("cursor"),
-                other.join().unwrap(),
-            ]
+            [first, table.intern("data"), table.intern("cursor"), other.join().unwrap()]
         });
         assert_eq!(ids, [[1, 1, 2, 2]].into());
     }

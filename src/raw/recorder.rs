@@ -24,8 +24,8 @@ pub(crate) trait Shard {
     type Unit: Published;
     type Event: Copy;
 
-    /// The ordering of stores to totals: `Release` if a reader that sees a total must also see what
-    /// happened before it.
+    /// The ordering of stores to totals: `Release` if a reader that sees a total must also see what happened before
+    /// it.
     const TOTALS: Ordering;
 
     /// The window in which an event is recorded, if it has one.
@@ -43,10 +43,7 @@ pub(crate) struct WindowedCounter<U> {
 
 impl<U: Published> WindowedCounter<U> {
     pub(crate) fn new() -> Self {
-        Self {
-            ring: Ring::new(),
-            total: Total::new(),
-        }
+        Self { ring: Ring::new(), total: Total::new() }
     }
 }
 
@@ -72,8 +69,7 @@ impl Total {
         self.0.store(total.wrapping_add(1), ordering);
     }
 
-    /// Adds `n` events, unless the total has reached [`MAX_TOTAL`]. Only the total's owner may call
-    /// this.
+    /// Adds `n` events, unless the total has reached [`MAX_TOTAL`]. Only the total's owner may call this.
     fn add(&self, n: u32, ordering: Ordering) {
         // Relaxed: as in `increment`.
         let total = self.0.load(Relaxed);
@@ -84,8 +80,8 @@ impl Total {
 
     /// Adds `n` events to a total that several threads write, unless it has reached [`MAX_TOTAL`].
     fn add_shared(&self, n: u32, ordering: Ordering) {
-        // Relaxed: if each of several threads sees one addition less than there is, the total is
-        // still far from wrapping.
+        // Relaxed: if each of several threads sees one addition less than there is, the total is still far from
+        // wrapping.
         if self.0.load(Relaxed) < MAX_TOTAL {
             self.0.fetch_add(n.into(), ordering);
         }
@@ -100,11 +96,7 @@ pub(crate) struct Recorder<S> {
 
 impl<S: Shard> Recorder<S> {
     pub(crate) fn new(clock: CoarseClock, create: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        Self {
-            shards: Shards::new(create),
-            created_at: clock.read(),
-            clock,
-        }
+        Self { shards: Shards::new(create), created_at: clock.read(), clock }
     }
 
     /// Records one event now: the whole hot path.
@@ -222,8 +214,8 @@ mod loom {
         }
     }
 
-    /// Invariant: the shared shard, written by threads without an id, loses no event: neither from
-    /// its total nor from a slot that rotates.
+    /// Invariant: the shared shard, written by threads without an id, loses no event: neither from its total nor from
+    /// a slot that rotates.
     #[test]
     fn threads_without_an_id_lose_no_event() {
         let counts = outcomes(|| {

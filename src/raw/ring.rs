@@ -1,13 +1,12 @@
 //! One slot for each of the last 64 ticks, written by one thread and read by any.
 //!
-//! A ring stores its newest tick when a slot rotates: once per tick, not once per event. With one
-//! load, a reader skips a ring whose owner has recorded nothing for a window's length.
+//! A ring stores its newest tick when a slot rotates: once per tick, not once per event. With one load, a reader
+//! skips a ring whose owner has recorded nothing for a window's length.
 //!
 //! # Orderings
 //!
-//! All accesses are `Relaxed`. A slot publishes nothing but itself, and its lap and count are one
-//! word. If an event happens before a read begins, coherence alone makes the event's slot and the
-//! newest tick visible to the read.
+//! All accesses are `Relaxed`. A slot publishes nothing but itself, and its lap and count are one word. If an event
+//! happens before a read begins, coherence alone makes the event's slot and the newest tick visible to the read.
 
 use std::array;
 use std::marker::PhantomData;
@@ -18,19 +17,15 @@ use crate::time::{SLOTS, Tick, Unit, Window, WindowCount};
 
 pub(crate) struct Ring<U> {
     slots: [Atomic<Slot>; SLOTS],
-    /// The word of the newest tick with an event; 0 before the first event, 1 if all events were
-    /// older than the window.
+    /// The word of the newest tick with an event; 0 before the first event, 1 if all events were older than the
+    /// window.
     newest: Atomic<u64>,
     unit: PhantomData<U>,
 }
 
 impl<U: Unit> Ring<U> {
     pub(crate) fn new() -> Self {
-        Self {
-            slots: array::from_fn(|_| Atomic::new(Slot::default())),
-            newest: Atomic::new(0),
-            unit: PhantomData,
-        }
+        Self { slots: array::from_fn(|_| Atomic::new(Slot::default())), newest: Atomic::new(0), unit: PhantomData }
     }
 
     /// Records one event. Only the ring's owner may call this.
@@ -53,8 +48,7 @@ impl<U: Unit> Ring<U> {
         self.raise_newest(tick.word());
     }
 
-    /// Records `n` events; without a tick they are older than the window. Only the ring's owner may
-    /// call this.
+    /// Records `n` events; without a tick they are older than the window. Only the ring's owner may call this.
     pub(crate) fn add(&self, tick: Option<Tick<U>>, n: u32) {
         if let Some(tick) = tick {
             let slot = &self.slots[tick.index()];
@@ -65,21 +59,20 @@ impl<U: Unit> Ring<U> {
     }
 
     fn raise_newest(&self, word: u64) {
-        // Relaxed: only this thread writes it. The maximum, since a late event may rotate the slot
-        // of an earlier tick.
+        // Relaxed: only this thread writes it. The maximum, since a late event may rotate the slot of an earlier
+        // tick.
         let newest = self.newest.load(Relaxed).max(word);
         self.newest.store(newest, Relaxed);
     }
 
     /// Records `n` events in a ring that several threads write.
     ///
-    /// If the writer was suspended for a lap after it read the tick, its events are older than the
-    /// window, and the newer slot stays as it is.
+    /// If the writer was suspended for a lap after it read the tick, its events are older than the window, and the
+    /// newer slot stays as it is.
     pub(crate) fn add_shared(&self, tick: Option<Tick<U>>, n: u32) {
         if let Some(tick) = tick {
             let add = |slot: Slot| (!slot.is_newer(tick)).then(|| slot.added(tick, n));
-            // Relaxed: the slot is one word, and the exchange is atomic. It fails only on a newer
-            // slot.
+            // Relaxed: the slot is one word, and the exchange is atomic. It fails only on a newer slot.
             let _ = self.slots[tick.index()].fetch_update(Relaxed, Relaxed, add);
         }
         // Relaxed: atomic on one word, as above.
@@ -115,10 +108,7 @@ impl<U: Unit> Ring<U> {
             }
         }
         let partial = window.partial();
-        WindowCount {
-            full,
-            partial: count(&self.slots[partial.index()], partial),
-        }
+        WindowCount { full, partial: count(&self.slots[partial.index()], partial) }
     }
 }
 
@@ -148,16 +138,12 @@ mod loom {
         (count.full, count.partial)
     }
 
-    fn spawn<T: 'static>(
-        ring: &Arc<Ring<Second>>,
-        act: impl FnOnce(&Ring<Second>) -> T + 'static,
-    ) -> JoinHandle<T> {
+    fn spawn<T: 'static>(ring: &Arc<Ring<Second>>, act: impl FnOnce(&Ring<Second>) -> T + 'static) -> JoinHandle<T> {
         let ring = Arc::clone(ring);
         thread::spawn(move || act(&ring))
     }
 
-    /// Invariant: a reader sees every event that happened before its read, and none that did not
-    /// happen.
+    /// Invariant: a reader sees every event that happened before its read, and none that did not happen.
     #[test]
     fn reader_sees_earlier_events_while_the_owner_records() {
         let seen = outcomes(|| {
@@ -178,9 +164,7 @@ mod loom {
         let new_and_old = outcomes(|| {
             let ring = Arc::new(Ring::new());
             (0..5).for_each(|_| ring.increment(tick(START)));
-            let reader = spawn(&ring, |ring| {
-                (count(ring, START + LAP).0, count(ring, START).0)
-            });
+            let reader = spawn(&ring, |ring| (count(ring, START + LAP).0, count(ring, START).0));
             (0..2).for_each(|_| ring.increment(tick(START + LAP)));
             let outcome = reader.join().unwrap();
             assert_eq!((count(&ring, START + LAP).0, count(&ring, START).0), (2, 0));

@@ -9,11 +9,11 @@
 //!                                                ▼ one shard per cell, when its thread first records
 //! ```
 //!
-//! The slab makes recording fast: a bounds check and a multiplication find the shard, and the only
-//! pointer to follow is the slab's own. Each shard starts on its own cache line.
+//! The slab makes recording fast: a bounds check and a multiplication find the shard, and the only pointer to follow
+//! is the slab's own. Each shard starts on its own cache line.
 //!
-//! A shard outlives its thread: the next thread with the same id continues in it. So there are
-//! never more shards than the slab has, or than threads recorded at once.
+//! A shard outlives its thread: the next thread with the same id continues in it. So there are never more shards than
+//! the slab has, or than threads recorded at once.
 
 use std::array;
 use std::iter;
@@ -60,14 +60,11 @@ pub(crate) struct Shards<S> {
 }
 
 impl<S> Shards<S> {
-    /// Creates the slab and the shared shard. `create` is also called for each shard beyond the
-    /// slab.
+    /// Creates the slab and the shared shard. `create` is also called for each shard beyond the slab.
     pub(crate) fn new(create: impl Fn() -> S + Send + Sync + 'static) -> Self {
         let slab = slab_size(available_parallelism().map_or(1, usize::from));
         Self {
-            slab: iter::repeat_with(|| CachePadded::new(create()))
-                .take(slab)
-                .collect(),
+            slab: iter::repeat_with(|| CachePadded::new(create())).take(slab).collect(),
             slab_log: slab.ilog2(),
             buckets: array::from_fn(|_| OnceLock::new()),
             shared: CachePadded::new(create()),
@@ -91,8 +88,7 @@ impl<S> Shards<S> {
         Some(&***shard)
     }
 
-    /// The calling thread's shard. Acquires an id and allocates a shard beyond the slab if the
-    /// thread has none.
+    /// The calling thread's shard. Acquires an id and allocates a shard beyond the slab if the thread has none.
     #[cold]
     #[inline(never)]
     pub(crate) fn get_or_init(&self) -> ShardRef<'_, S> {
@@ -102,14 +98,13 @@ impl<S> Shards<S> {
         let Some((bucket, first)) = self.bucket_of(id) else {
             return ShardRef::Owned(&self.slab[id]);
         };
-        let cells = self.buckets[bucket]
-            .get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
+        let cells = self.buckets[bucket].get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
         let create = || Box::new(CachePadded::new((self.create)()));
         ShardRef::Owned(cells[id - first].get_or_init(create))
     }
 
-    /// The bucket of an id beyond the slab, and the bucket's first id. Bucket b has the ids from
-    /// slab·2^b to twice that, so its first id is any of its ids' highest bit.
+    /// The bucket of an id beyond the slab, and the bucket's first id. Bucket b has the ids from slab·2^b to twice
+    /// that, so its first id is any of its ids' highest bit.
     #[inline]
     fn bucket_of(&self, id: usize) -> Option<(usize, usize)> {
         let log = id.checked_ilog2()?;
@@ -135,10 +130,7 @@ mod tests {
 
     #[test]
     fn slab_size_grows_with_cores() {
-        assert_eq!(
-            [1, 2, 8, 9, 96, 1 << 20].map(slab_size),
-            [16, 16, 16, 32, 256, 16_384]
-        );
+        assert_eq!([1, 2, 8, 9, 96, 1 << 20].map(slab_size), [16, 16, 16, 32, 256, 16_384]);
     }
 
     #[test]
@@ -150,9 +142,7 @@ mod tests {
             thread::scope(|scope| {
                 for _ in 0..threads {
                     scope.spawn(|| {
-                        let ShardRef::Owned(shard) = shards.get_or_init() else {
-                            panic!("ids are free")
-                        };
+                        let ShardRef::Owned(shard) = shards.get_or_init() else { panic!("ids are free") };
                         shard.fetch_add(1, SeqCst);
                         all_started.wait();
                     });
@@ -186,8 +176,8 @@ mod loom {
         shards.iter().map(|total| total.load(Relaxed)).sum()
     }
 
-    /// Invariant: a reader sees no less than the sum before its read and no more than the sum after
-    /// it. The first thread's shard is in the slab, the other's in a bucket.
+    /// Invariant: a reader sees no less than the sum before its read and no more than the sum after it. The first
+    /// thread's shard is in the slab, the other's in a bucket.
     #[test]
     fn reader_sees_a_sum_between_before_and_after() {
         let seen = outcomes(|| {
@@ -223,10 +213,7 @@ mod loom {
             for thread in threads {
                 thread.join().unwrap();
             }
-            let used = shards
-                .iter()
-                .filter(|total| total.load(Relaxed) > 0)
-                .count();
+            let used = shards.iter().filter(|total| total.load(Relaxed) > 0).count();
             (used, sum(&shards))
         });
         // On two shards if both threads ran at once, or on one that was passed on.

@@ -9,8 +9,8 @@
 //!                  └───────┴───────┘        └───────┴───────┘       └───────┴───────┘
 //! ```
 //!
-//! A word of an earlier lap is less than the tick's word and is replaced by it; a word of this lap
-//! is not. Lap and count change in one store, so no reader sees one without the other.
+//! A word of an earlier lap is less than the tick's word and is replaced by it; a word of this lap is not. Lap and
+//! count change in one store, so no reader sees one without the other.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -22,10 +22,7 @@ use crate::time::{Tick, Unit};
 #[repr(transparent)]
 pub(crate) struct Slot(u64);
 
-const _: () = assert!(
-    Atomic::<Slot>::is_lock_free(),
-    "a slot must be one lock-free word on this target"
-);
+const _: () = assert!(Atomic::<Slot>::is_lock_free(), "a slot must be one lock-free word on this target");
 
 impl Slot {
     /// Whether the slot belongs to an earlier lap than `tick`.
@@ -41,9 +38,8 @@ impl Slot {
 
     /// The slot with one more event in `tick`.
     ///
-    /// The count does not carry into the lap: [`added`](Self::added) leaves half of its range to
-    /// increments, and no thread makes as many in one tick (17 per nanosecond for a second, 9 for a
-    /// minute).
+    /// The count does not carry into the lap: [`added`](Self::added) leaves half of its range to increments, and no
+    /// thread makes as many in one tick (17 per nanosecond for a second, 9 for a minute).
     #[inline]
     pub(crate) fn incremented<U: Unit>(self, tick: Tick<U>) -> Self {
         Self(self.0.max(tick.word()) + 1)

@@ -1,24 +1,22 @@
 //! A small dense id for each recording thread, released when the thread ends.
 //!
-//! The id selects a thread's shard, so reading it must be one load. A thread-local with a
-//! destructor would be checked for liveness on each read. The id is therefore in a thread-local
-//! without one; a second thread-local, which the hot path does not touch, releases it.
+//! The id selects a thread's shard, so reading it must be one load. A thread-local with a destructor would be checked
+//! for liveness on each read. The id is therefore in a thread-local without one; a second thread-local, which the hot
+//! path does not touch, releases it.
 //!
-//! After the release, destructors of other thread-locals may still record. They read [`EXHAUSTED`],
-//! as does a thread for which no id was free, and use the shared shard.
+//! After the release, destructors of other thread-locals may still record. They read [`EXHAUSTED`], as does a thread
+//! for which no id was free, and use the shared shard.
 //!
 //! # Orderings
 //!
-//! An id passes from an ended thread to a new one together with its shards. Releasing is a
-//! `Release` and acquiring an `Acquire` on the same word: all stores of the old owner happen before
-//! the first load of the new one.
+//! An id passes from an ended thread to a new one together with its shards. Releasing is a `Release` and acquiring an
+//! `Acquire` on the same word: all stores of the old owner happen before the first load of the new one.
 
 use std::cell::Cell;
 
 use crate::sync::{Acquire, Atomic, Relaxed, Release};
 
-/// Threads that can hold an id at once. Further threads use the shared shard: slower, but nothing
-/// is lost.
+/// Threads that can hold an id at once. Further threads use the shared shard: slower, but nothing is lost.
 pub(crate) const MAX_THREADS: usize = if cfg!(parsec_loom) { 4 } else { 16_384 };
 
 /// The id of a thread that has not recorded yet. Above every valid id, like [`EXHAUSTED`].
@@ -72,17 +70,14 @@ struct ThreadGuard {
 impl ThreadGuard {
     fn acquire() -> Self {
         let ids: &'static Ids = &IDS;
-        Self {
-            id: ids.acquire(),
-            ids,
-        }
+        Self { id: ids.acquire(), ids }
     }
 }
 
 impl Drop for ThreadGuard {
     fn drop(&mut self) {
-        // Before the release, since another thread may own the shard from then on. Fails in models
-        // only, where no destructor records.
+        // Before the release, since another thread may own the shard from then on. Fails in models only, where no
+        // destructor records.
         let _ = ID.try_with(|id| id.set(EXHAUSTED));
         if let Some(id) = self.id {
             self.ids.release(id);
@@ -103,23 +98,18 @@ struct IdAllocator<const WORDS: usize> {
 impl<const WORDS: usize> IdAllocator<WORDS> {
     #[cfg(not(parsec_loom))]
     const fn new() -> Self {
-        Self {
-            held: [const { Atomic::new(0) }; WORDS],
-        }
+        Self { held: [const { Atomic::new(0) }; WORDS] }
     }
 
     #[cfg(parsec_loom)]
     fn new() -> Self {
-        Self {
-            held: std::array::from_fn(|_| Atomic::new(0)),
-        }
+        Self { held: std::array::from_fn(|_| Atomic::new(0)) }
     }
 
     /// Acquires the lowest free id. Wait-free: tries each bit at most once.
     fn acquire(&self) -> Option<usize> {
         for (at, word) in self.held.iter().enumerate() {
-            // Relaxed: a hint. A stale one costs a failed try or skips an id that was just
-            // released.
+            // Relaxed: a hint. A stale one costs a failed try or skips an id that was just released.
             let mut free = !word.load(Relaxed);
             while free != 0 {
                 let bit = free & free.wrapping_neg();
@@ -152,10 +142,7 @@ mod tests {
         assert_eq!(ids.acquire(), None);
         ids.release(70);
         ids.release(3);
-        assert_eq!(
-            (ids.acquire(), ids.acquire(), ids.acquire()),
-            (Some(3), Some(70), None)
-        );
+        assert_eq!((ids.acquire(), ids.acquire(), ids.acquire()), (Some(3), Some(70), None));
     }
 
     #[test]
@@ -163,10 +150,7 @@ mod tests {
         let mine = acquire().expect("ids are free");
         assert_eq!((acquire(), current()), (Some(mine), mine));
         thread::scope(|scope| {
-            let other = scope
-                .spawn(|| acquire().expect("ids are free"))
-                .join()
-                .expect("no panic");
+            let other = scope.spawn(|| acquire().expect("ids are free")).join().expect("no panic");
             assert_ne!(other, mine);
         });
     }

@@ -1,7 +1,7 @@
 //! The accept loop, and graceful shutdown.
 //!
-//! Considered: `hyper_util::server::conn::auto` and axum's `serve` accept without a connection
-//! limit and without deadlines for slow clients, which is what this loop adds.
+//! Considered: `hyper_util::server::conn::auto` and axum's `serve` accept without a connection limit and without
+//! deadlines for slow clients, which is what this loop adds.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,15 +29,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 /// How long a response may take beyond the deadline of its snapshot.
 const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
-const TIMED_OUT: &str =
-    "the snapshot timed out: check whether the process is out of threads or memory\n";
+const TIMED_OUT: &str = "the snapshot timed out: check whether the process is out of threads or memory\n";
 
 /// Serves until `shutdown` completes, then drains.
-pub(super) async fn serve(
-    routes: &Arc<Routes>,
-    listener: &TcpListener,
-    shutdown: impl Future,
-) -> io::Result<()> {
+pub(super) async fn serve(routes: &Arc<Routes>, listener: &TcpListener, shutdown: impl Future) -> io::Result<()> {
     let mut limit = ConnectionLimit::new(routes.options.max_connections, Arc::clone(&routes.stats));
     let graceful = GracefulShutdown::new();
     // Aborts the connections when this future is dropped.
@@ -50,11 +45,7 @@ pub(super) async fn serve(
             accepted = accept(routes, listener, &mut limit) => accepted?,
         };
         // A regular permit may have become free since.
-        let permit = if permit.is_regular {
-            permit
-        } else {
-            limit.regular().unwrap_or(permit)
-        };
+        let permit = if permit.is_regular { permit } else { limit.regular().unwrap_or(permit) };
         if permit.is_regular {
             let connection = connection(routes, stream, routes.options, Admission::All);
             connections.spawn(hold(permit, graceful.watch(connection)));
@@ -131,8 +122,7 @@ async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpS
             ConnectionAborted | ConnectionRefused | ConnectionReset => {}
             // The socket was shut down, or is no listener.
             InvalidInput => return Err(error),
-            // Mostly out of descriptors or memory. Trying again at once would spin until other
-            // connections end.
+            // Mostly out of descriptors or memory. Trying again at once would spin until other connections end.
             _ => {
                 routes.stats.accept_error();
                 events::accept_failed(&error);
@@ -166,22 +156,12 @@ fn connection(
     let _ = stream.set_nodelay(true);
     let open = Arc::clone(&routes.stats).accepted();
     let in_flight = InFlight::default();
-    let stream = TimeoutStream::new(
-        stream,
-        options,
-        Arc::clone(&routes.stats),
-        in_flight.clone(),
-    );
+    let stream = TimeoutStream::new(stream, options, Arc::clone(&routes.stats), in_flight.clone());
     let routes = Arc::clone(routes);
-    let longest = options
-        .scrape_timeout
-        .max(MAX_SCRAPE_TIMEOUT)
-        .saturating_add(RESPONSE_GRACE);
+    let longest = options.scrape_timeout.max(MAX_SCRAPE_TIMEOUT).saturating_add(RESPONSE_GRACE);
     let mut http = http1::Builder::new();
     // A client that has sent its request may close its half of the connection.
-    http.half_close(true)
-        .keep_alive(admission == Admission::All)
-        .max_header_size(options.max_header_bytes);
+    http.half_close(true).keep_alive(admission == Admission::All).max_header_size(options.max_header_bytes);
     // Setting hyper's own default would cost an allocation for each request.
     if options.max_headers != ServeOptions::DEFAULT.max_headers {
         http.max_headers(options.max_headers);

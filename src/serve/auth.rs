@@ -1,7 +1,7 @@
 //! Bearer tokens (RFC 6750).
 //!
-//! Considered: tower-http's `ValidateRequestHeaderLayer::bearer` is deprecated, and compares
-//! neither in constant time nor the scheme without regard to case.
+//! Considered: tower-http's `ValidateRequestHeaderLayer::bearer` is deprecated, and compares neither in constant time
+//! nor the scheme without regard to case.
 
 use std::error::Error;
 use std::fmt;
@@ -60,11 +60,7 @@ impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position {
             None => f.write_str("the bearer token is empty")?,
-            Some(position) => write!(
-                f,
-                "byte {} of the bearer token cannot be sent in a header",
-                position + 1
-            )?,
+            Some(position) => write!(f, "byte {} of the bearer token cannot be sent in a header", position + 1)?,
         }
         f.write_str(": use letters, digits and - . _ ~ + / =")
     }

@@ -31,48 +31,42 @@ pub struct ServerBuilder {
 impl Server {
     /// Returns a builder with the defaults.
     pub fn builder(aggregator: Aggregator) -> ServerBuilder {
-        ServerBuilder {
-            aggregator,
-            options: ServeOptions::DEFAULT,
-            token: None,
-        }
+        ServerBuilder { aggregator, options: ServeOptions::DEFAULT, token: None }
     }
 }
 
 impl ServerBuilder {
     /// Sets how many connections may be open at once. Defaults to 256.
     ///
-    /// Further connections wait in the listen backlog. A reserve of 32 is accepted for up to 500 ms
-    /// each, so that `/healthz` and `/readyz` are still answered; other paths answer 503 there.
+    /// Further connections wait in the listen backlog. A reserve of 32 is accepted for up to 500 ms each, so that
+    /// `/healthz` and `/readyz` are still answered; other paths answer 503 there.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.options.max_connections = connections;
         self
     }
 
-    /// Sets how long the head of a request may take to arrive: from the accepted connection, or from
-    /// the first byte of a later request. Defaults to 5 seconds. Past that, the connection is
-    /// closed.
+    /// Sets how long the head of a request may take to arrive: from the accepted connection, or from the first byte
+    /// of a later request. Defaults to 5 seconds. Past that, the connection is closed.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.options.header_read_timeout = timeout;
         self
     }
 
-    /// Sets how long a connection may be idle between requests. Defaults to 20 seconds, which keeps
-    /// the connection of a scraper with an interval of 15.
+    /// Sets how long a connection may be idle between requests. Defaults to 20 seconds, which keeps the connection of
+    /// a scraper with an interval of 15.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.idle_timeout = timeout;
         self
     }
 
-    /// Sets how long a client may take to read a whole response, beyond what its socket buffers.
-    /// Defaults to 10 seconds. Past that, the connection is closed.
+    /// Sets how long a client may take to read a whole response, beyond what its socket buffers. Defaults to 10
+    /// seconds. Past that, the connection is closed.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.options.write_timeout = timeout;
         self
     }
 
-    /// Sets how long requests in flight may take to finish once the server drains. Defaults to
-    /// 5 seconds.
+    /// Sets how long requests in flight may take to finish once the server drains. Defaults to 5 seconds.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.options.drain_timeout = timeout;
         self
@@ -84,32 +78,30 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how many bytes the head of a request may have. Defaults to 16 KiB. More are answered
-    /// with 431.
+    /// Sets how many bytes the head of a request may have. Defaults to 16 KiB. More are answered with 431.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.options.max_header_bytes = bytes;
         self
     }
 
-    /// Sets how old the snapshot of a page may be. Defaults to 100 milliseconds: requests within
-    /// that time share one. With zero, each request gets a snapshot that was begun after it was
-    /// received, shared by the requests that wait at the same time.
+    /// Sets how old the snapshot of a page may be. Defaults to 100 milliseconds: requests within that time share one.
+    /// With zero, each request gets a snapshot that was begun after it was received, shared by the requests that wait
+    /// at the same time.
     pub fn max_snapshot_age(mut self, age: Duration) -> Self {
         self.options.max_snapshot_age = age;
         self
     }
 
     /// Sets how long a page waits for sources and rules. Defaults to 5 seconds. A request's header
-    /// `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth and at most 30 seconds, takes precedence.
-    /// A page whose deadline has passed shows the last good report of a source that has not
-    /// returned.
+    /// `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth and at most 30 seconds, takes precedence. A page whose
+    /// deadline has passed shows the last good report of a source that has not returned.
     pub fn scrape_timeout(mut self, timeout: Duration) -> Self {
         self.options.scrape_timeout = timeout;
         self
     }
 
-    /// Requires a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`,
-    /// or else 401. Defaults to none.
+    /// Requires a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`, or else 401.
+    /// Defaults to none.
     ///
     /// The token is sent in clear: use a reverse proxy with TLS, or stay on loopback.
     ///
@@ -134,8 +126,6 @@ impl ServerBuilder {
     /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        Server {
-            routes: Arc::new(Routes::new(self.aggregator, self.options, self.token)),
-        }
+        Server { routes: Arc::new(Routes::new(self.aggregator, self.options, self.token)) }
     }
 }

@@ -50,13 +50,11 @@ impl Future for PendingResponse {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
         match self.get_mut() {
-            Self::Ready(response) => {
-                Poll::Ready(response.take().expect("not polled after completion"))
-            }
+            Self::Ready(response) => Poll::Ready(response.take().expect("not polled after completion")),
             // The sender is dropped without a response if the collector thread panicked.
-            Self::Collecting(response) => Pin::new(response)
-                .poll(context)
-                .map(|response| response.unwrap_or_else(|_| response::internal_error())),
+            Self::Collecting(response) => {
+                Pin::new(response).poll(context).map(|response| response.unwrap_or_else(|_| response::internal_error()))
+            }
         }
     }
 }

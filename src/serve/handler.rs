@@ -16,11 +16,10 @@ use crate::serve::response::Response;
 
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
-/// It answers GET and HEAD on any path, and every other method with 405. Requests within 100 ms
-/// share a snapshot. Sources and rules run on threads of the aggregator's own, never on the
-/// executor, and have 5 seconds, or nine tenths of the seconds in the header
-/// `X-Prometheus-Scrape-Timeout-Seconds`, at most 30. A page whose deadline has passed shows the
-/// last good reports, and their age.
+/// It answers GET and HEAD on any path, and every other method with 405. Requests within 100 ms share a snapshot.
+/// Sources and rules run on threads of the aggregator's own, never on the executor, and have 5 seconds, or nine
+/// tenths of the seconds in the header `X-Prometheus-Scrape-Timeout-Seconds`, at most 30. A page whose deadline has
+/// passed shows the last good reports, and their age.
 ///
 /// With axum, which mounts tower services:
 ///
@@ -46,8 +45,8 @@ impl Aggregator {
         Handler::new(self, Format::Json)
     }
 
-    /// Returns the text page as a service: Prometheus 0.0.4, or OpenMetrics 1.0.0 where `Accept`
-    /// prefers it. Its usual path is `/parsec/telemetry/metrics`.
+    /// Returns the text page as a service: Prometheus 0.0.4, or OpenMetrics 1.0.0 where `Accept` prefers it. Its
+    /// usual path is `/parsec/telemetry/metrics`.
     #[must_use]
     pub fn prometheus_handler(&self) -> Handler {
         Handler::new(self, Format::Prometheus)
@@ -57,26 +56,17 @@ impl Aggregator {
 impl Handler {
     fn new(aggregator: &Aggregator, format: Format) -> Self {
         let options = ServeOptions::DEFAULT.scrape_options();
-        Self {
-            pages: Arc::new(Pages::new(aggregator.clone(), options, None)),
-            format,
-        }
+        Self { pages: Arc::new(Pages::new(aggregator.clone(), options, None)), format }
     }
 
     fn respond<B>(&self, request: &Request<B>) -> ResponseFuture {
-        ResponseFuture(
-            self.pages
-                .respond(self.format, request.method(), request.headers()),
-        )
+        ResponseFuture(self.pages.respond(self.format, request.method(), request.headers()))
     }
 }
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler")
-            .field("aggregator", self.pages.aggregator())
-            .field("format", &self.format)
-            .finish()
+        f.debug_struct("Handler").field("aggregator", self.pages.aggregator()).field("format", &self.format).finish()
     }
 }
 

@@ -1,9 +1,8 @@
 //! The connection limit, and a reserve beyond it for probes.
 //!
-//! A permit is acquired before `accept`, so connections beyond the limit wait in the listen
-//! backlog. A probe that waits there behind idle clients would report the process as dead.
-//! Therefore 32 reserved connections are accepted for up to 500 ms each, and the oldest of them is
-//! closed when another one waits.
+//! A permit is acquired before `accept`, so connections beyond the limit wait in the listen backlog. A probe that
+//! waits there behind idle clients would report the process as dead. Therefore 32 reserved connections are accepted
+//! for up to 500 ms each, and the oldest of them is closed when another one waits.
 //!
 //! Considered: tower's `ConcurrencyLimit` limits requests, not connections, and has no reserve.
 
@@ -53,14 +52,10 @@ impl ConnectionLimit {
     /// Returns a regular permit if one is free.
     pub(super) fn regular(&self) -> Option<Permit> {
         let permit = Arc::clone(&self.regular).try_acquire_owned().ok()?;
-        Some(Permit {
-            is_regular: true,
-            _permit: permit,
-        })
+        Some(Permit { is_regular: true, _permit: permit })
     }
 
-    /// Waits for a reserved permit, and closes the oldest reserved connection if none is free.
-    /// Cancel safe.
+    /// Waits for a reserved permit, and closes the oldest reserved connection if none is free. Cancel safe.
     pub(super) async fn reserved(&mut self) -> Permit {
         self.tracked.retain(|(_, task)| !task.is_finished());
         if self.reserve.available_permits() == 0
@@ -75,10 +70,7 @@ impl ConnectionLimit {
             self.tracked.pop_front();
         }
         let permit = Arc::clone(&self.reserve).acquire_owned().await;
-        Permit {
-            is_regular: false,
-            _permit: permit.expect("the semaphore is never closed"),
-        }
+        Permit { is_regular: false, _permit: permit.expect("the semaphore is never closed") }
     }
 
     /// Registers the task of a reserved connection, so that it can be closed.

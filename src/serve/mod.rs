@@ -1,5 +1,4 @@
-//! The pages over HTTP: from a request to a response as a function, then connections and their
-//! limits.
+//! The pages over HTTP: from a request to a response as a function, then connections and their limits.
 
 mod auth;
 mod future;

@@ -1,7 +1,7 @@
 //! Which format a client wants, and whether packed.
 //!
-//! Nothing here refuses: what cannot be read is passed over, and who asks for nothing that there is
-//! gets what everybody reads. It takes one pass and no memory, however long a header is.
+//! Nothing here refuses: what cannot be read is passed over, and who asks for nothing that there is gets what
+//! everybody reads. It takes one pass and no memory, however long a header is.
 
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
@@ -13,8 +13,8 @@ type Wish = (u16, u8);
 
 /// The text format, and the content type to say.
 ///
-/// The one that is wanted more; of two that are wanted alike, the one that is named more exactly;
-/// then Prometheus 0.0.4.
+/// The one that is wanted more; of two that are wanted alike, the one that is named more exactly; then Prometheus
+/// 0.0.4.
 pub(super) fn text_format(headers: &HeaderMap) -> (Format, &'static str) {
     let mut openmetrics: (u8, Wish, &str) = (0, (0, 0), "");
     let mut prometheus: (u8, Wish) = (0, (0, 0));
@@ -42,23 +42,19 @@ pub(super) fn text_format(headers: &HeaderMap) -> (Format, &'static str) {
     }
 }
 
-/// The content type, with the escaping that was asked for where our names come out of it as they
-/// are: they are of letters, digits and `_` only.
+/// The content type, with the escaping that was asked for where our names come out of it as they are: they are of
+/// letters, digits and `_` only.
 fn openmetrics_type(escaping: &str) -> &'static str {
     match escaping {
-        "allow-utf-8" => {
-            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
-        }
-        "underscores" => {
-            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
-        }
+        "allow-utf-8" => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        "underscores" => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
         "values" => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values",
         _ => Format::OpenMetrics.content_type(),
     }
 }
 
-/// Whether the client reads gzip, and would not rather have it plain. (Who does not speak of the
-/// plain page would take it, too, and is taken to like it less: RFC 9110, 12.5.3.)
+/// Whether the client reads gzip, and would not rather have it plain. (Who does not speak of the plain page would
+/// take it, too, and is taken to like it less: RFC 9110, 12.5.3.)
 pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut identity, mut any) = (None, None, None);
     for element in elements(headers, &ACCEPT_ENCODING) {
@@ -75,16 +71,13 @@ pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
             any = any.max(Some(quality));
         }
     }
-    gzip.or(any)
-        .is_some_and(|quality| quality > 0 && Some(quality) >= identity)
+    gzip.or(any).is_some_and(|quality| quality > 0 && Some(quality) >= identity)
 }
 
 /// The elements of a list, over all headers of the name that are text.
 fn elements<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
 }
 
 /// One element of `Accept`.
@@ -114,13 +107,11 @@ impl<'a> Range<'a> {
         match (self.kind, self.subtype) {
             ("*", "*") => Some(1),
             (own, "*") if own.eq_ignore_ascii_case(kind) => Some(2),
-            (own, sub) if own.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) => {
-                match self.version {
-                    None => Some(3),
-                    Some(own) if own == version => Some(4),
-                    Some(_) => None,
-                }
-            }
+            (own, sub) if own.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) => match self.version {
+                None => Some(3),
+                Some(own) if own == version => Some(4),
+                Some(_) => None,
+            },
             _ => None,
         }
     }
@@ -134,8 +125,8 @@ fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The quality among parameters, in thousandths: 1,000 where there is none, `None` where it is not
-/// a number from 0 to 1 with up to three digits.
+/// The quality among parameters, in thousandths: 1,000 where there is none, `None` where it is not a number from 0 to
+/// 1 with up to three digits.
 fn quality_in(parameters: &str) -> Option<u16> {
     let Some(text) = parameter(parameters, "q") else {
         return Some(1000);

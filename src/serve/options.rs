@@ -10,8 +10,8 @@ pub(super) const RESERVED_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a reserved connection stays open although others wait for its permit.
 ///
-/// 32 permits that are reused every 10 ms accept 3,200 connections a second, which empties a listen
-/// backlog of 1,024 in a third of a second.
+/// 32 permits that are reused every 10 ms accept 3,200 connections a second, which empties a listen backlog of 1,024
+/// in a third of a second.
 pub(super) const RESERVED_MIN_OPEN: Duration = Duration::from_millis(10);
 
 /// Limits `X-Prometheus-Scrape-Timeout-Seconds`, a header that any client may set to any value.
@@ -61,10 +61,7 @@ impl ServeOptions {
     };
 
     pub(super) fn scrape_options(self) -> ScrapeOptions {
-        ScrapeOptions {
-            max_snapshot_age: self.max_snapshot_age,
-            scrape_timeout: self.scrape_timeout,
-        }
+        ScrapeOptions { max_snapshot_age: self.max_snapshot_age, scrape_timeout: self.scrape_timeout }
     }
 
     /// The options of a reserved connection.

@@ -42,17 +42,8 @@ struct Wanted {
 }
 
 impl Pages {
-    pub(super) fn new(
-        aggregator: Aggregator,
-        options: ScrapeOptions,
-        stats: Option<Arc<Stats>>,
-    ) -> Self {
-        Self {
-            aggregator,
-            options,
-            stats,
-            rendered: RenderedPages::default(),
-        }
+    pub(super) fn new(aggregator: Aggregator, options: ScrapeOptions, stats: Option<Arc<Stats>>) -> Self {
+        Self { aggregator, options, stats, rendered: RenderedPages::default() }
     }
 
     pub(super) fn aggregator(&self) -> &Aggregator {
@@ -60,12 +51,7 @@ impl Pages {
     }
 
     /// Answers a request for a page. For a text format, `Accept` decides which.
-    pub(super) fn respond(
-        self: &Arc<Self>,
-        format: Format,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> PendingResponse {
+    pub(super) fn respond(self: &Arc<Self>, format: Format, method: &Method, headers: &HeaderMap) -> PendingResponse {
         let (format, content_type, vary) = match format {
             Format::Json => (format, format.content_type(), "Accept-Encoding"),
             Format::Prometheus | Format::OpenMetrics => {
@@ -79,20 +65,14 @@ impl Pages {
             return PendingResponse::ready(response);
         }
         let wanted = Wanted {
-            encoding: Encoding {
-                format,
-                gzip: negotiate::wants_gzip(headers),
-            },
+            encoding: Encoding { format, gzip: negotiate::wants_gzip(headers) },
             content_type,
             vary,
             is_head: method == Method::HEAD,
         };
 
         let received_at = Instant::now();
-        let freshness = Freshness {
-            received_at,
-            max_age: self.options.max_snapshot_age,
-        };
+        let freshness = Freshness { received_at, max_age: self.options.max_snapshot_age };
         let collector = self.aggregator.collector();
         if let Some(latest) = collector.latest(freshness)
             && let Some(page) = self.rendered.get(&latest, wanted.encoding)
@@ -123,10 +103,7 @@ impl Pages {
 
     fn render(&self, wanted: Wanted, collected: &Arc<Collected>) -> Response {
         let render = || self.render_uncompressed(wanted.encoding.format, collected);
-        let page = catch_panic(|| {
-            self.rendered
-                .get_or_render(collected, wanted.encoding, render)
-        });
+        let page = catch_panic(|| self.rendered.get_or_render(collected, wanted.encoding, render));
         if let Ok(page) = page {
             return self.page(wanted, page);
         }

@@ -1,7 +1,7 @@
 //! The process as the system sees it, under the names that the conventions have for it.
 //!
-//! On Linux, from `/proc`; elsewhere there is nothing. What cannot be read, as when no descriptor
-//! is left to read it with, is left out.
+//! On Linux, from `/proc`; elsewhere there is nothing. What cannot be read, as when no descriptor is left to read it
+//! with, is left out.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -16,30 +16,18 @@ const TICKS: f64 = 100.0;
 
 pub(super) fn encode(encoder: &mut TextEncoder<'_>) {
     let mut buffer = Buffer::new();
-    if let Some(stat) = buffer
-        .read("/proc/self/stat")
-        .and_then(|stat| Stat::of(&stat))
-    {
+    if let Some(stat) = buffer.read("/proc/self/stat").and_then(|stat| Stat::of(&stat)) {
         encoder.write_sample(
-            &counter(
-                "process_cpu_seconds_total",
-                "Time that the processors spent on this process, in seconds.",
-            ),
+            &counter("process_cpu_seconds_total", "Time that the processors spent on this process, in seconds."),
             stat.cpu_ticks as f64 / TICKS,
         );
         if let Some(boot) = boot_time() {
             encoder.write_sample(
-                &gauge(
-                    "process_start_time_seconds",
-                    "When this process started, in seconds since 1970.",
-                ),
+                &gauge("process_start_time_seconds", "When this process started, in seconds since 1970."),
                 boot as f64 + stat.start_ticks as f64 / TICKS,
             );
         }
-        encoder.write_sample(
-            &gauge("process_virtual_memory_bytes", "Address space in use."),
-            stat.virtual_bytes,
-        );
+        encoder.write_sample(&gauge("process_virtual_memory_bytes", "Address space in use."), stat.virtual_bytes);
         if let Some(page_size) = page_size() {
             encoder.write_sample(
                 &gauge("process_resident_memory_bytes", "Memory in use."),
@@ -52,10 +40,7 @@ pub(super) fn encode(encoder: &mut TextEncoder<'_>) {
     }
     let limits = buffer.read("/proc/self/limits");
     if let Some(most) = limits.and_then(|limits| number_behind(&limits, "Max open files")) {
-        encoder.write_sample(
-            &gauge("process_max_fds", "Descriptors that may be open."),
-            most,
-        );
+        encoder.write_sample(&gauge("process_max_fds", "Descriptors that may be open."), most);
     }
 }
 
@@ -99,8 +84,8 @@ impl Stat {
     }
 }
 
-/// How many descriptors are open. Linux says so since version 6.2; before, they have to be counted,
-/// and one of them is that by which they are.
+/// How many descriptors are open. Linux says so since version 6.2; before, they have to be counted, and one of them
+/// is that by which they are.
 fn open_descriptors() -> Option<u64> {
     const OPEN: &str = "/proc/self/fd";
     match fs::metadata(OPEN).ok()?.len() {
@@ -134,11 +119,7 @@ fn boot_time() -> Option<u64> {
 fn number_behind(text: &str, name: &str) -> Option<u64> {
     let mut found = text.match_indices(name);
     let (at, _) = found.find(|&(at, _)| at == 0 || text[..at].ends_with('\n'))?;
-    text[at + name.len()..]
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    text[at + name.len()..].split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -160,10 +141,7 @@ mod tests {
         let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
         let stat = format!("1 (a) b (c)) {}", fields.join(" "));
         let stat = Stat::of(&stat).expect("a stat line");
-        assert_eq!(
-            (stat.cpu_ticks, stat.start_ticks, stat.virtual_bytes),
-            (14 + 15, 22, 23)
-        );
+        assert_eq!((stat.cpu_ticks, stat.start_ticks, stat.virtual_bytes), (14 + 15, 22, 23));
         assert_eq!(stat.resident_pages, 24);
         assert!(Stat::of("1 (a) R 2 3").is_none());
     }

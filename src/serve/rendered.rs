@@ -1,5 +1,5 @@
-//! The pages of one snapshot. Each is rendered once per encoding, and shared by all requests that
-//! the snapshot answers.
+//! The pages of one snapshot. Each is rendered once per encoding, and shared by all requests that the snapshot
+//! answers.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -24,10 +24,7 @@ pub(super) struct Encoding {
 
 impl Encoding {
     fn uncompressed(self) -> Self {
-        Self {
-            gzip: false,
-            ..self
-        }
+        Self { gzip: false, ..self }
     }
 }
 
@@ -44,15 +41,8 @@ impl RenderedPages {
     /// Returns a page that has been rendered. It is uncompressed if it is too small to compress.
     pub(super) fn get(&self, of: &Arc<Collected>, encoding: Encoding) -> Option<(Encoding, Bytes)> {
         let rendered = lock(&self.0);
-        let rendered = rendered
-            .as_ref()
-            .filter(|rendered| Arc::ptr_eq(&rendered.collected, of))?;
-        let find = |wanted| {
-            rendered
-                .pages
-                .iter()
-                .find(|(encoding, _)| *encoding == wanted)
-        };
+        let rendered = rendered.as_ref().filter(|rendered| Arc::ptr_eq(&rendered.collected, of))?;
+        let find = |wanted| rendered.pages.iter().find(|(encoding, _)| *encoding == wanted);
         let is_small = |(_, page): &&(Encoding, Bytes)| page.len() < MIN_COMPRESS_SIZE;
         let page = find(encoding).or_else(|| find(encoding.uncompressed()).filter(is_small));
         page.cloned()
@@ -88,10 +78,7 @@ impl RenderedPages {
                 rendered.pages.push(page.clone());
             }
             _ => {
-                *rendered = Some(RenderedSnapshot {
-                    collected: Arc::clone(of),
-                    pages: vec![page.clone()],
-                });
+                *rendered = Some(RenderedSnapshot { collected: Arc::clone(of), pages: vec![page.clone()] });
             }
         }
         page

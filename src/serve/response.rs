@@ -70,10 +70,7 @@ fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Response 
     )
 }
 
-fn with<const N: usize>(
-    mut response: Response,
-    headers: [(HeaderName, &'static str); N],
-) -> Response {
+fn with<const N: usize>(mut response: Response, headers: [(HeaderName, &'static str); N]) -> Response {
     for (name, value) in headers {
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
@@ -85,11 +82,7 @@ fn with<const N: usize>(
 pub(super) fn truncate_for_display(text: &str) -> String {
     const MAX_CHARS: usize = 100;
     let mut chars = text.chars();
-    let mut shown: String = chars
-        .by_ref()
-        .take(MAX_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String = chars.by_ref().take(MAX_CHARS).flat_map(char::escape_debug).collect();
     if chars.next().is_some() {
         shown.push('…');
     }
@@ -104,9 +97,6 @@ mod tests {
     fn displayed_text_is_escaped_and_truncated_after_100_characters() {
         assert_eq!(truncate_for_display("a\n\u{1b}"), "a\\n\\u{1b}");
         assert_eq!(truncate_for_display(&"é".repeat(100)), "é".repeat(100));
-        assert_eq!(
-            truncate_for_display(&"é".repeat(101)),
-            "é".repeat(100) + "…"
-        );
+        assert_eq!(truncate_for_display(&"é".repeat(101)), "é".repeat(100) + "…");
     }
 }

@@ -54,19 +54,11 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    pub(super) fn new(
-        aggregator: Aggregator,
-        options: ServeOptions,
-        token: Option<BearerToken>,
-    ) -> Self {
+    pub(super) fn new(aggregator: Aggregator, options: ServeOptions, token: Option<BearerToken>) -> Self {
         let stats = Arc::<Stats>::default();
         let self_metrics = Some(Arc::clone(&stats));
         Self {
-            pages: Arc::new(Pages::new(
-                aggregator,
-                options.scrape_options(),
-                self_metrics,
-            )),
+            pages: Arc::new(Pages::new(aggregator, options.scrape_options(), self_metrics)),
             options,
             stats,
             token,
@@ -122,8 +114,7 @@ impl Routes {
         }
     }
 
-    /// Returns the error for a request that may not be made, or not on this connection. Probes are
-    /// always answered.
+    /// Returns the error for a request that may not be made, or not on this connection. Probes are always answered.
     fn reject(&self, path: &str, headers: &HeaderMap, admission: Admission) -> Option<Response> {
         if matches!(path, HEALTH | READY) {
             return None;

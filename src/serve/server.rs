@@ -12,8 +12,7 @@ use crate::serve::accept;
 use crate::serve::response::Response;
 use crate::serve::routes::{Admission, Routes};
 
-/// Serves the pages of an aggregator until `shutdown` completes, with the defaults of
-/// [`Server::builder`].
+/// Serves the pages of an aggregator until `shutdown` completes, with the defaults of [`Server::builder`].
 ///
 /// # Errors
 ///
@@ -33,17 +32,13 @@ use crate::serve::routes::{Admission, Routes};
 /// parsec_telemetry::serve(listener, aggregator, tokio::signal::ctrl_c()).await
 /// # }
 /// ```
-pub async fn serve(
-    listener: TcpListener,
-    aggregator: Aggregator,
-    shutdown: impl Future,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, aggregator: Aggregator, shutdown: impl Future) -> io::Result<()> {
     let server = Server::builder(aggregator).build();
     server.serve(listener, shutdown).await
 }
 
-/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`,
-/// `/parsec/telemetry/metrics`, `/healthz`, `/readyz`, and an index at `/`.
+/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics`, `/healthz`,
+/// `/readyz`, and an index at `/`.
 ///
 /// Clones share all state.
 #[derive(Clone)]
@@ -54,17 +49,17 @@ pub struct Server {
 impl Server {
     /// Starts to drain: from now on `/readyz` answers 503, so that load balancers send no new work.
     ///
-    /// [`serve`](Self::serve) does this when its `shutdown` completes. Call it where
-    /// [`respond`](Self::respond) or [`handle`](Self::handle) answer requests from another accept
-    /// loop. Draining cannot be undone: build another server instead.
+    /// [`serve`](Self::serve) does this when its `shutdown` completes. Call it where [`respond`](Self::respond) or
+    /// [`handle`](Self::handle) answer requests from another accept loop. Draining cannot be undone: build another
+    /// server instead.
     pub fn begin_draining(&self) {
         self.routes.begin_draining();
     }
 
     /// Returns the response to a request: all that the server does apart from the network.
     ///
-    /// Sources and rules run on threads of the aggregator's own. Awaiting the future blocks no
-    /// executor, and needs none in particular.
+    /// Sources and rules run on threads of the aggregator's own. Awaiting the future blocks no executor, and needs
+    /// none in particular.
     ///
     /// ```
     /// use http::{Request, StatusCode};
@@ -77,10 +72,7 @@ impl Server {
     /// # });
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn respond<B>(
-        &self,
-        request: &Request<B>,
-    ) -> impl Future<Output = Response> + Send + use<B> {
+    pub fn respond<B>(&self, request: &Request<B>) -> impl Future<Output = Response> + Send + use<B> {
         self.routes.respond(request, Admission::All)
     }
 
@@ -100,15 +92,14 @@ impl Server {
         self.routes.respond(request, Admission::All).wait()
     }
 
-    /// Serves until `shutdown` completes, then drains: `/readyz` answers 503, requests in flight
-    /// are finished, idle connections are closed, new connections are answered on the probes only,
-    /// and what is left after the drain timeout is aborted.
+    /// Serves until `shutdown` completes, then drains: `/readyz` answers 503, requests in flight are finished, idle
+    /// connections are closed, new connections are answered on the probes only, and what is left after the drain
+    /// timeout is aborted.
     ///
     /// Dropping the future aborts every connection.
     ///
-    /// Errors of single connections, and a lack of descriptors, do not end the server. Connections
-    /// beyond the limit wait in the listen backlog: 128 for `TcpListener::bind`, any length for
-    /// `TcpSocket::listen`.
+    /// Errors of single connections, and a lack of descriptors, do not end the server. Connections beyond the limit
+    /// wait in the listen backlog: 128 for `TcpListener::bind`, any length for `TcpSocket::listen`.
     ///
     /// # Errors
     ///

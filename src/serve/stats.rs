@@ -1,5 +1,4 @@
-//! The server's metrics of itself. Every label set is closed, and every sample exists from the
-//! start.
+//! The server's metrics of itself. Every label set is closed, and every sample exists from the start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -27,11 +26,8 @@ pub(super) enum CloseReason {
 /// By the discriminants of [`CloseReason`].
 const CLOSE_REASONS: [&str; 4] = ["limit", "header_timeout", "write_timeout", "draining"];
 
-const FORMATS: [(Format, &str); 3] = [
-    (Format::Json, "json"),
-    (Format::Prometheus, "prometheus"),
-    (Format::OpenMetrics, "openmetrics"),
-];
+const FORMATS: [(Format, &str); 3] =
+    [(Format::Json, "json"), (Format::Prometheus, "prometheus"), (Format::OpenMetrics, "openmetrics")];
 
 /// The status codes of responses to scrapes.
 const CODES: [StatusCode; 5] = [
@@ -42,29 +38,19 @@ const CODES: [StatusCode; 5] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-const BUILD_INFO: FamilyMetadata = gauge(
-    "parsec_telemetry_build_info",
-    "1, labeled with the version of the crate.",
-);
-const SCRAPES: FamilyMetadata = counter(
-    "parsec_telemetry_scrapes_total",
-    "Requests for a metrics page by format and status code.",
-);
+const BUILD_INFO: FamilyMetadata = gauge("parsec_telemetry_build_info", "1, labeled with the version of the crate.");
+const SCRAPES: FamilyMetadata =
+    counter("parsec_telemetry_scrapes_total", "Requests for a metrics page by format and status code.");
 const SNAPSHOT_DURATION: FamilyMetadata = FamilyMetadata {
     metric_type: MetricType::Summary,
     name: "parsec_telemetry_snapshot_duration_seconds",
     help: "Time to collect the sources and evaluate the rules, per snapshot.",
 };
-const CONNECTIONS_OPEN: FamilyMetadata =
-    gauge("parsec_telemetry_connections_open", "Open connections.");
-const CONNECTIONS_ACCEPTED: FamilyMetadata = counter(
-    "parsec_telemetry_connections_accepted_total",
-    "Connections accepted.",
-);
-const CONNECTIONS_CLOSED: FamilyMetadata = counter(
-    "parsec_telemetry_connections_closed_total",
-    "Connections closed by the server, by reason.",
-);
+const CONNECTIONS_OPEN: FamilyMetadata = gauge("parsec_telemetry_connections_open", "Open connections.");
+const CONNECTIONS_ACCEPTED: FamilyMetadata =
+    counter("parsec_telemetry_connections_accepted_total", "Connections accepted.");
+const CONNECTIONS_CLOSED: FamilyMetadata =
+    counter("parsec_telemetry_connections_closed_total", "Connections closed by the server, by reason.");
 const ACCEPT_ERRORS: FamilyMetadata = counter(
     "parsec_telemetry_accept_errors_total",
     "Connections that the system failed to accept, for example for lack of descriptors.",
@@ -107,9 +93,7 @@ impl Stats {
 
     /// Writes the metrics to a page. The request that the page answers is recorded afterwards.
     pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, durations: Durations) {
-        encoder
-            .family(&BUILD_INFO)
-            .sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
+        encoder.family(&BUILD_INFO).sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
 
         let mut scrapes = encoder.family(&SCRAPES);
         for ((_, format), by_code) in FORMATS.iter().zip(&self.scrapes) {
@@ -119,9 +103,7 @@ impl Stats {
             }
         }
 
-        encoder
-            .family(&SNAPSHOT_DURATION)
-            .summary(durations.sum.as_secs_f64(), durations.count);
+        encoder.family(&SNAPSHOT_DURATION).summary(durations.sum.as_secs_f64(), durations.count);
 
         encoder.write_sample(&CONNECTIONS_OPEN, self.open.load(Relaxed));
         encoder.write_sample(&CONNECTIONS_ACCEPTED, self.accepted.load(Relaxed));

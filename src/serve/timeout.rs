@@ -1,12 +1,11 @@
 //! A socket with deadlines for a client that is slow to send, slow to read, or idle.
 //!
-//! A deadline covers a whole request head or response: single bytes do not extend it. When it has
-//! passed, the pending read or write fails with [`io::ErrorKind::TimedOut`], and hyper closes the
-//! connection.
+//! A deadline covers a whole request head or response: single bytes do not extend it. When it has passed, the pending
+//! read or write fails with [`io::ErrorKind::TimedOut`], and hyper closes the connection.
 //!
-//! Considered: hyper's `header_read_timeout` also runs between requests, so it cannot be shorter
-//! than the idle timeout, and hyper has no write timeout; `tokio-io-timeout` restarts with each
-//! byte and runs during a request; tower-http's `TimeoutLayer` covers the service, not the socket.
+//! Considered: hyper's `header_read_timeout` also runs between requests, so it cannot be shorter than the idle
+//! timeout, and hyper has no write timeout; `tokio-io-timeout` restarts with each byte and runs during a request;
+//! tower-http's `TimeoutLayer` covers the service, not the socket.
 
 use std::io;
 use std::pin::Pin;
@@ -70,12 +69,7 @@ impl Drop for InFlightGuard {
 }
 
 impl TimeoutStream {
-    pub(super) fn new(
-        stream: TcpStream,
-        options: ServeOptions,
-        stats: Arc<Stats>,
-        in_flight: InFlight,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, options: ServeOptions, stats: Arc<Stats>, in_flight: InFlight) -> Self {
         let read_deadline = deadline(options.header_read_timeout);
         Self {
             stream: TokioIo::new(stream),
@@ -116,17 +110,9 @@ impl TimeoutStream {
         self.timer.as_mut().poll(context)
     }
 
-    fn poll_written(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_written(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.has_unflushed = true;
-        if written.is_pending() {
-            self.poll_write_deadline(context)
-        } else {
-            written
-        }
+        if written.is_pending() { self.poll_write_deadline(context) } else { written }
     }
 }
 
@@ -138,11 +124,7 @@ pub(super) fn deadline(timeout: Duration) -> Instant {
 }
 
 impl Read for TimeoutStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if read.is_pending() {
@@ -157,11 +139,7 @@ impl Read for TimeoutStream {
 }
 
 impl Write for TimeoutStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         this.poll_written(context, written)

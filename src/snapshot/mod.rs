@@ -13,9 +13,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use numbers::finite_or_zero;
-pub use sections::{
-    CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats,
-};
+pub use sections::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats};
 pub use severity::{Severity, UnknownSeverity};
 pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
 
@@ -35,8 +33,8 @@ pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// A float that is not finite counts as not reported: JSON has no representation for it, and the
-/// pages print 0. A time outside of the years 0 to 9999 is written as the nearest time inside.
+/// A float that is not finite counts as not reported: JSON has no representation for it, and the pages print 0. A
+/// time outside of the years 0 to 9999 is written as the nearest time inside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Open channels.
@@ -111,28 +109,16 @@ mod tests {
     use std::time::Duration;
 
     fn at_of(at: SystemTime) -> String {
-        serde_json::to_value(Snapshot::empty(at)).expect("a snapshot is JSON")["at"]
-            .as_str()
-            .expect("text")
-            .to_owned()
+        serde_json::to_value(Snapshot::empty(at)).expect("a snapshot is JSON")["at"].as_str().expect("text").to_owned()
     }
 
     #[test]
     fn time_is_written_in_utc_with_the_fewest_fraction_digits() {
         let epoch = SystemTime::UNIX_EPOCH;
         assert_eq!(at_of(epoch), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            at_of(epoch + Duration::from_millis(1500)),
-            "1970-01-01T00:00:01.5Z"
-        );
-        assert_eq!(
-            at_of(epoch + Duration::from_nanos(1)),
-            "1970-01-01T00:00:00.000000001Z"
-        );
-        assert_eq!(
-            at_of(epoch - Duration::from_nanos(1)),
-            "1969-12-31T23:59:59.999999999Z"
-        );
+        assert_eq!(at_of(epoch + Duration::from_millis(1500)), "1970-01-01T00:00:01.5Z");
+        assert_eq!(at_of(epoch + Duration::from_nanos(1)), "1970-01-01T00:00:00.000000001Z");
+        assert_eq!(at_of(epoch - Duration::from_nanos(1)), "1969-12-31T23:59:59.999999999Z");
     }
 
     #[test]
@@ -150,29 +136,19 @@ mod tests {
         snapshot.history.buffer_utilization_pct = f64::NEG_INFINITY;
         snapshot.cache.hit_rate_pct = f64::NAN;
         let page = serde_json::to_string(&snapshot).expect("JSON");
-        assert_eq!(
-            serde_json::from_str::<Snapshot>(&page).expect("reads back"),
-            Snapshot::default()
-        );
+        assert_eq!(serde_json::from_str::<Snapshot>(&page).expect("reads back"), Snapshot::default());
     }
 
     #[test]
     fn invalid_time_is_named_in_the_error() {
-        let error =
-            serde_json::from_str::<Snapshot>(r#"{"at":"yesterday"}"#).expect_err("not a time");
-        assert!(
-            error
-                .to_string()
-                .contains(r#""yesterday" is not a time like 2026-01-01T00:00:00Z"#),
-            "{error}"
-        );
+        let error = serde_json::from_str::<Snapshot>(r#"{"at":"yesterday"}"#).expect_err("not a time");
+        assert!(error.to_string().contains(r#""yesterday" is not a time like 2026-01-01T00:00:00Z"#), "{error}");
     }
 
     #[test]
     fn unknown_and_absent_keys_are_accepted() {
         let snapshot: Snapshot =
-            serde_json::from_str(r#"{"at":"1970-01-01T00:00:00Z","quotas":{"used":1}}"#)
-                .expect("read");
+            serde_json::from_str(r#"{"at":"1970-01-01T00:00:00Z","quotas":{"used":1}}"#).expect("read");
         assert_eq!(snapshot, Snapshot::default());
     }
 }

@@ -1,10 +1,6 @@
 //! Numbers for serde's attributes.
 
-#![expect(
-    clippy::ref_option,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes references to fields"
-)]
+#![expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde passes references to fields")]
 
 use serde::Serializer;
 

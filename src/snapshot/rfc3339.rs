@@ -14,31 +14,22 @@ pub(super) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result
 }
 
 #[expect(clippy::ref_option, reason = "serde passes references to fields")]
-pub(super) fn serialize_option<S: Serializer>(
-    at: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize_option<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => serialize(at, serializer),
         None => serializer.serialize_none(),
     }
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<SystemTime, D::Error> {
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
     let text = Cow::<str>::deserialize(deserializer)?;
-    let at: Timestamp = text.parse().map_err(|error| {
-        D::Error::custom(format_args!(
-            "{text:?} is not a time like 2026-01-01T00:00:00Z: {error}"
-        ))
-    })?;
+    let at: Timestamp = text
+        .parse()
+        .map_err(|error| D::Error::custom(format_args!("{text:?} is not a time like 2026-01-01T00:00:00Z: {error}")))?;
     at.try_into().map_err(D::Error::custom)
 }
 
-pub(super) fn deserialize_option<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<SystemTime>, D::Error> {
+pub(super) fn deserialize_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
     #[derive(Deserialize)]
     struct Time(#[serde(deserialize_with = "deserialize")] SystemTime);
 
@@ -48,10 +39,6 @@ pub(super) fn deserialize_option<'de, D: Deserializer<'de>>(
 
 /// Returns the nearest time that RFC 3339 can represent.
 fn nearest(at: SystemTime) -> Timestamp {
-    let end = if at < SystemTime::UNIX_EPOCH {
-        EARLIEST
-    } else {
-        Timestamp::MAX
-    };
+    let end = if at < SystemTime::UNIX_EPOCH { EARLIEST } else { Timestamp::MAX };
     Timestamp::try_from(at).unwrap_or(end).max(EARLIEST)
 }

@@ -35,8 +35,7 @@ pub struct ChannelStats {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EnvelopeStats {
-    /// Envelopes per second over the last 60 seconds, or since the counter was created if that is
-    /// more recent.
+    /// Envelopes per second over the last 60 seconds, or since the counter was created if that is more recent.
     #[serde(serialize_with = "numbers::finite")]
     pub rate_per_second: f64,
     /// The number of envelopes since the counter was created, by aspect.
@@ -97,8 +96,8 @@ pub struct TokenStats {
     pub issued_last_hour: u64,
     /// The number of tokens revoked in the last 60 minutes.
     pub revoked_last_hour: u64,
-    /// Tokens issued, less those revoked or expired. A negative value means that the application
-    /// reports more revocations and expirations than issuances.
+    /// Tokens issued, less those revoked or expired. A negative value means that the application reports more
+    /// revocations and expirations than issuances.
     pub active_count: i64,
 }
 
@@ -113,8 +112,7 @@ pub struct TokenStats {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CacheStats {
-    /// The share of lookups in the last 60 minutes that were hits, in percent. 0 if there were no
-    /// lookups.
+    /// The share of lookups in the last 60 minutes that were hits, in percent. 0 if there were no lookups.
     #[serde(serialize_with = "numbers::finite")]
     pub hit_rate_pct: f64,
     /// The size of the cache, in bytes.

@@ -13,16 +13,13 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(Severity::Critical.to_string(), "critical");
 /// assert!(Severity::Info < Severity::Critical);
 /// ```
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Unusual, but requires no action.
     #[default]
     Info,
-    /// Requires a look: traffic is still served, but a threshold is crossed that often precedes an
-    /// outage.
+    /// Requires a look: traffic is still served, but a threshold is crossed that often precedes an outage.
     Warning,
     /// Requires immediate action: users are affected, or will be within minutes.
     Critical,
@@ -53,12 +50,8 @@ impl FromStr for Severity {
     type Err = UnknownSeverity;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|severity| severity.as_str() == word);
-        known.ok_or_else(|| UnknownSeverity {
-            word: word.to_owned(),
-        })
+        let known = Self::ALL.into_iter().find(|severity| severity.as_str() == word);
+        known.ok_or_else(|| UnknownSeverity { word: word.to_owned() })
     }
 }
 
@@ -71,11 +64,7 @@ pub struct UnknownSeverity {
 impl fmt::Display for UnknownSeverity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [info, warning, critical] = Severity::ALL;
-        write!(
-            f,
-            "unknown severity {:?}: use {info}, {warning} or {critical}",
-            self.word
-        )
+        write!(f, "unknown severity {:?}: use {info}, {warning} or {critical}", self.word)
     }
 }
 

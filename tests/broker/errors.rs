@@ -51,17 +51,12 @@ async fn rejected_request_says_what_to_do_and_changes_nothing() {
         let [status, method, path] = request.split_whitespace().collect::<Vec<_>>()[..] else {
             panic!("{row}");
         };
-        let response = broker
-            .request(method.parse().expect(row), path, Some(&token), "")
-            .await;
+        let response = broker.request(method.parse().expect(row), path, Some(&token), "").await;
         let text = response.text();
         assert_eq!(response.status.as_str(), status, "{row}: {text}");
         assert!(text.contains(part), "{row}: {text}");
         let content_type = response.header(CONTENT_TYPE);
-        assert!(
-            content_type.starts_with("text/plain"),
-            "{row}: {content_type}"
-        );
+        assert!(content_type.starts_with("text/plain"), "{row}: {content_type}");
         assert!(text.ends_with('\n'), "{row}: {text}");
         match status {
             "404" => {}
@@ -71,11 +66,7 @@ async fn rejected_request_says_what_to_do_and_changes_nothing() {
     }
     let snapshot = broker.snapshot().await;
     assert_eq!(snapshot.channels.total_active, 0, "{snapshot:?}");
-    assert_eq!(
-        snapshot.envelopes.by_aspect.values().sum::<u64>(),
-        0,
-        "{snapshot:?}"
-    );
+    assert_eq!(snapshot.envelopes.by_aspect.values().sum::<u64>(), 0, "{snapshot:?}");
     assert_eq!(snapshot.tokens.issued_last_hour, 1, "{snapshot:?}");
     assert_eq!(snapshot.tokens.active_count, 1, "{snapshot:?}");
 }
@@ -93,12 +84,7 @@ async fn publish_requires_a_live_token_and_a_small_utf8_payload() {
         (("authorization", ""), b"hello", 401, "POST /tokens"),
         (("authorization", "Bearer "), b"hello", 401, "POST /tokens"),
         (("authorization", "Bearer x"), b"hello", 401, "POST /tokens"),
-        (
-            ("authorization", "Basic eDp5"),
-            b"hello",
-            401,
-            "Bearer TOKEN",
-        ),
+        (("authorization", "Basic eDp5"), b"hello", 401, "Bearer TOKEN"),
         (("authorization", &bearer), largest, 200, "\"id\":1"),
         (("authorization", &bearer), too_large, 413, "65536 bytes"),
         (("accept", "*/*"), too_large, 413, "65536 bytes"),
@@ -106,9 +92,7 @@ async fn publish_requires_a_live_token_and_a_small_utf8_payload() {
     ] {
         let path = "/channels/public:x/publish";
         let body = Bytes::copy_from_slice(body);
-        let response = broker
-            .request_with_header(Method::POST, path, header, body)
-            .await;
+        let response = broker.request_with_header(Method::POST, path, header, body).await;
         let text = response.text();
         assert_eq!(response.status, status, "{header:?}: {text}");
         assert!(text.contains(part), "{header:?}: {text}");
@@ -122,9 +106,7 @@ async fn publish_requires_a_live_token_and_a_small_utf8_payload() {
 async fn invalid_last_event_id_is_rejected() {
     let broker = Broker::start(&["--quiet"]);
     let path = "/channels/public:x/events";
-    let response = broker
-        .request_with_header(Method::GET, path, ("last-event-id", "x"), "")
-        .await;
+    let response = broker.request_with_header(Method::GET, path, ("last-event-id", "x"), "").await;
     assert_eq!(response.status, StatusCode::BAD_REQUEST);
     assert!(response.text().contains("0 for"), "{}", response.text());
 }
@@ -133,18 +115,13 @@ async fn invalid_last_event_id_is_rejected() {
 #[tokio::test]
 async fn client_that_sends_before_it_reads_receives_the_413() {
     let broker = Broker::start(&["--quiet"]);
-    let mut client = broker
-        .connect_and_send("POST /channels/public:x/publish HTTP/1.1\r\nhost: x\r\n")
-        .await;
+    let mut client = broker.connect_and_send("POST /channels/public:x/publish HTTP/1.1\r\nhost: x\r\n").await;
     client
         .write_all(b"connection: close\r\ncontent-length: 1000000\r\n\r\n")
         .await
         .expect("the rest of the head is sent");
     for _ in 0..10 {
-        client
-            .write_all(&vec![b'x'; 100_000])
-            .await
-            .expect("the broker reads the whole body");
+        client.write_all(&vec![b'x'; 100_000]).await.expect("the broker reads the whole body");
         // Not a wait: it separates the writes.
         sleep(Duration::from_millis(10)).await;
     }
@@ -156,18 +133,15 @@ async fn client_that_sends_before_it_reads_receives_the_413() {
     assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
 }
 
-/// Beyond the limit of what is discarded the broker may close the connection, so that the client
-/// sees either the 413 or an error.
+/// Beyond the limit of what is discarded the broker may close the connection, so that the client sees either the 413
+/// or an error.
 #[tokio::test]
 async fn body_of_4_mib_is_not_accepted() {
     let broker = Broker::start(&["--quiet"]);
     let token = broker.issue_token(60).await;
     let body = "x".repeat(4 * 1024 * 1024);
     let path = "/channels/public:x/publish";
-    if let Ok(response) = broker
-        .try_request(Method::POST, path, Some(&token), &body)
-        .await
-    {
+    if let Ok(response) = broker.try_request(Method::POST, path, Some(&token), &body).await {
         assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     }
     assert_eq!(broker.snapshot().await.history.total_envelopes_buffered, 0);

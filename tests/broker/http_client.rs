@@ -29,24 +29,12 @@ impl Broker {
     /// Publishes to `path`, below `/channels/`, and returns the message's id.
     pub(crate) async fn publish(&self, token: &str, path: &str, payload: &str) -> u64 {
         let path = format!("/channels/{path}");
-        let response = self
-            .request(Method::POST, &path, Some(token), payload)
-            .await;
-        assert_eq!(
-            response.status,
-            StatusCode::OK,
-            "{path}: {}",
-            response.text()
-        );
+        let response = self.request(Method::POST, &path, Some(token), payload).await;
+        assert_eq!(response.status, StatusCode::OK, "{path}: {}", response.text());
         response.json()["id"].as_u64().expect("an id")
     }
 
-    pub(crate) async fn subscribe(
-        &self,
-        channel: &str,
-        query: &str,
-        last_event_id: Option<&str>,
-    ) -> Events {
+    pub(crate) async fn subscribe(&self, channel: &str, query: &str, last_event_id: Option<&str>) -> Events {
         let mut request = Request::get(format!("/channels/{channel}/events{query}"));
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
@@ -54,17 +42,11 @@ impl Broker {
         let response = self.send(request, "").await.expect("a response");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
-        Events {
-            body: response.into_body(),
-            text: String::new(),
-            comments: Vec::new(),
-        }
+        Events { body: response.into_body(), text: String::new(), comments: Vec::new() }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address)
-            .await
-            .expect("a connection")
+        TcpStream::connect(self.address).await.expect("a connection")
     }
 
     /// Opens a connection and writes `bytes`.
@@ -100,11 +82,7 @@ impl Broker {
     }
 
     /// Polls the JSON page until `condition` holds.
-    pub(crate) async fn wait_until(
-        &self,
-        what: &str,
-        condition: impl Fn(&Snapshot) -> bool,
-    ) -> Snapshot {
+    pub(crate) async fn wait_until(&self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let snapshot = self.snapshot().await;
@@ -126,16 +104,8 @@ impl Broker {
         response
     }
 
-    pub(crate) async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        token: Option<&str>,
-        body: &str,
-    ) -> Response {
-        self.try_request(method, path, token, body)
-            .await
-            .expect("a response")
+    pub(crate) async fn request(&self, method: Method, path: &str, token: Option<&str>, body: &str) -> Response {
+        self.try_request(method, path, token, body).await.expect("a response")
     }
 
     pub(crate) async fn try_request(
@@ -159,10 +129,7 @@ impl Broker {
         header: (&str, &str),
         body: impl Into<Bytes>,
     ) -> Response {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header.0, header.1);
+        let request = Request::builder().method(method).uri(path).header(header.0, header.1);
         let response = self.send(request, body).await.expect("a response");
         Response::read(response).await.expect("a complete response")
     }
@@ -175,13 +142,8 @@ impl Broker {
     ) -> hyper::Result<http::Response<Incoming>> {
         let (mut sender, connection) = handshake(TokioIo::new(self.connect().await)).await?;
         tokio::spawn(connection);
-        let request = request
-            .header(HOST, "localhost")
-            .body(Full::new(body.into()))
-            .expect("a valid request");
-        timeout(DEADLINE, sender.send_request(request))
-            .await
-            .expect("a response before the deadline")
+        let request = request.header(HOST, "localhost").body(Full::new(body.into())).expect("a valid request");
+        timeout(DEADLINE, sender.send_request(request)).await.expect("a response before the deadline")
     }
 }
 
@@ -194,22 +156,13 @@ pub(crate) struct Response {
 impl Response {
     async fn read(response: http::Response<Incoming>) -> hyper::Result<Self> {
         let (head, body) = response.into_parts();
-        let body = timeout(DEADLINE, body.collect())
-            .await
-            .expect("a complete body before the deadline")?
-            .to_bytes();
-        Ok(Self {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+        let body = timeout(DEADLINE, body.collect()).await.expect("a complete body before the deadline")?.to_bytes();
+        Ok(Self { status: head.status, headers: head.headers, body })
     }
 
     /// Returns the header's value, or `""`.
     pub(crate) fn header(&self, name: http::HeaderName) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("visible ASCII"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("visible ASCII"))
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -245,12 +198,9 @@ impl Events {
                     return Some(event);
                 }
             }
-            let frame = timeout(DEADLINE, self.body.frame())
-                .await
-                .expect("an event before the deadline")?;
+            let frame = timeout(DEADLINE, self.body.frame()).await.expect("an event before the deadline")?;
             let data = frame.expect("no error").into_data().expect("no trailers");
-            self.text
-                .push_str(str::from_utf8(&data).expect("each frame is UTF-8"));
+            self.text.push_str(str::from_utf8(&data).expect("each frame is UTF-8"));
         }
     }
 
@@ -283,9 +233,7 @@ pub(crate) fn is_firing(snapshot: &Snapshot, alert: &str) -> bool {
 }
 
 pub(crate) fn entries(map: &BTreeMap<String, u64>) -> Vec<(&str, u64)> {
-    map.iter()
-        .map(|(key, &count)| (key.as_str(), count))
-        .collect()
+    map.iter().map(|(key, &count)| (key.as_str(), count)).collect()
 }
 
 pub(crate) fn assert_close(value: f64, expected: f64) {

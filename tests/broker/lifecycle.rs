@@ -16,26 +16,16 @@ async fn sigterm_ends_event_streams_and_finishes_requests_in_flight() {
     assert_eq!(events.next().await.expect("the message").data, "hello");
     // Idle connections do not delay the exit: one without a request, one between two requests.
     let _fresh = broker.connect().await;
-    let mut idle = broker
-        .connect_and_send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
+    let mut idle = broker.connect_and_send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(idle.read(&mut [0; 1024]).await.expect("a response") > 0);
     let mut in_flight = broker.begin_publish(&token).await;
-    broker
-        .wait_until("a subscriber", |s| subscribers(s) == (1, 0))
-        .await;
+    broker.wait_until("a subscriber", |s| subscribers(s) == (1, 0)).await;
 
     broker.signal("-TERM");
     assert!(events.next().await.is_none(), "the stream ends");
     let comments = &events.comments;
-    assert!(
-        comments.iter().any(|text| text.contains("shutting down")),
-        "{comments:?}"
-    );
-    assert!(
-        TcpStream::connect(broker.address).await.is_err(),
-        "the listener is closed"
-    );
+    assert!(comments.iter().any(|text| text.contains("shutting down")), "{comments:?}");
+    assert!(TcpStream::connect(broker.address).await.is_err(), "the listener is closed");
     in_flight.write_all(b"lo").await.expect("the rest is sent");
     let mut response = String::new();
     timeout(DEADLINE, in_flight.read_to_string(&mut response))
@@ -73,9 +63,6 @@ async fn second_signal_aborts_the_drain() {
         broker.signal(second);
         assert_eq!(broker.wait().code(), Some(0));
         let last = broker.last_line();
-        assert!(
-            last.ends_with("1 connections aborted by a second signal"),
-            "{last}"
-        );
+        assert!(last.ends_with("1 connections aborted by a second signal"), "{last}");
     }
 }

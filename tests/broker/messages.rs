@@ -29,15 +29,8 @@ async fn messages_are_received_in_order_and_counted_by_aspect() {
         assert_eq!(event.data, format!("message {number}"));
     }
 
-    let snapshot = broker
-        .wait_until("50 envelopes", |s| {
-            s.envelopes.by_aspect.values().sum::<u64>() == 50
-        })
-        .await;
-    assert_eq!(
-        entries(&snapshot.envelopes.by_aspect),
-        [("cursor", 10), ("data", 40)]
-    );
+    let snapshot = broker.wait_until("50 envelopes", |s| s.envelopes.by_aspect.values().sum::<u64>() == 50).await;
+    assert_eq!(entries(&snapshot.envelopes.by_aspect), [("cursor", 10), ("data", 40)]);
     assert!(snapshot.envelopes.rate_per_second > 0.0, "{snapshot:?}");
     assert_eq!(snapshot.channels.total_active, 1);
     assert_eq!(entries(&snapshot.channels.by_pattern), [("public:*", 1)]);
@@ -60,10 +53,7 @@ async fn line_breaks_in_a_payload_are_preserved_and_do_not_forge_fields() {
     ] {
         let id = broker.publish(&token, "public:x/publish", payload).await;
         let event = events.next().await.expect("an event");
-        assert_eq!(
-            (event.id, event.aspect.as_str(), event.data.as_str()),
-            (id, "data", received)
-        );
+        assert_eq!((event.id, event.aspect.as_str(), event.data.as_str()), (id, "data", received));
     }
 }
 
@@ -72,9 +62,7 @@ async fn reconnected_subscriber_receives_missed_and_then_new_messages() {
     let broker = Broker::start(&["--quiet"]);
     let token = broker.issue_token(60).await;
     for number in 1..=10 {
-        broker
-            .publish(&token, "public:x/publish", &number.to_string())
-            .await;
+        broker.publish(&token, "public:x/publish", &number.to_string()).await;
     }
     // 4000 has not been assigned yet: it is from before a restart, and all messages are replayed.
     for (last_event_id, first) in [("0", 1), ("6", 7), ("10", 11), ("4000", 1)] {
@@ -97,31 +85,21 @@ async fn history_is_limited_by_messages_and_by_bytes() {
     let broker = Broker::start(&["--quiet", "--history", "5"]);
     let token = broker.issue_token(60).await;
     for number in 1..=12 {
-        broker
-            .publish(&token, "public:x/publish", &number.to_string())
-            .await;
+        broker.publish(&token, "public:x/publish", &number.to_string()).await;
     }
     let mut events = broker.subscribe("public:x", "", Some("0")).await;
     for id in 8..=12 {
         assert_eq!(events.next().await.expect("a replayed event").id, id);
     }
-    let snapshot = broker
-        .wait_until("5 buffered", |s| s.history.total_envelopes_buffered == 5)
-        .await;
+    let snapshot = broker.wait_until("5 buffered", |s| s.history.total_envelopes_buffered == 5).await;
     assert_close(snapshot.history.buffer_utilization_pct, 100.0);
 
     // The limit of 256 KiB includes the other fields of each event, so it holds 3 of these, not 4.
     let payload = "x".repeat(64 * 1024);
     for _ in 0..5 {
-        broker
-            .publish(&token, "private:large/publish", &payload)
-            .await;
+        broker.publish(&token, "private:large/publish", &payload).await;
     }
-    broker
-        .wait_until("5 + 3 buffered", |s| {
-            s.history.total_envelopes_buffered == 8
-        })
-        .await;
+    broker.wait_until("5 + 3 buffered", |s| s.history.total_envelopes_buffered == 8).await;
     let mut events = broker.subscribe("private:large", "", Some("0")).await;
     for id in 3..=5 {
         assert_eq!(events.next().await.expect("a replayed event").id, id);
@@ -132,12 +110,8 @@ async fn history_is_limited_by_messages_and_by_bytes() {
 async fn subscriber_that_does_not_read_is_removed_and_does_not_block_publishers() {
     let broker = Broker::start(&["--quiet"]);
     let token = broker.issue_token(60).await;
-    let mut stuck = broker
-        .connect_and_send("GET /channels/public:x/events HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await;
-    broker
-        .wait_until("a subscriber", |s| subscribers(s) == (1, 0))
-        .await;
+    let mut stuck = broker.connect_and_send("GET /channels/public:x/events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    broker.wait_until("a subscriber", |s| subscribers(s) == (1, 0)).await;
 
     // First the socket's buffers fill, then the queue.
     let payload = "x".repeat(60 * 1024);
@@ -152,19 +126,14 @@ async fn subscriber_that_does_not_read_is_removed_and_does_not_block_publishers(
     let mut text = Vec::new();
     let mut buffer = vec![0; 1 << 20];
     while !contains(&text, b"too slow") {
-        let read = timeout(DEADLINE, stuck.read(&mut buffer))
-            .await
-            .expect("data before the deadline")
-            .expect("no error");
+        let read =
+            timeout(DEADLINE, stuck.read(&mut buffer)).await.expect("data before the deadline").expect("no error");
         assert!(read > 0, "the stream ended without its last comment");
         // Without the payloads, the text is short enough to search.
         text.extend(buffer[..read].iter().filter(|&&byte| byte != b'x'));
     }
     let text = String::from_utf8(text).expect("UTF-8");
-    let ids: Vec<u64> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("id: ")?.parse().ok())
-        .collect();
+    let ids: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
     let consecutive: Vec<u64> = (1..=ids.len() as u64).collect();
     assert_eq!(ids, consecutive);
     assert!(!ids.is_empty() && (ids.len() as u64) < published);

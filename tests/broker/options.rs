@@ -12,37 +12,18 @@ async fn pattern_option_limits_channel_names_and_labels_the_pages() {
     let broker = Broker::start(&[&["--quiet"], options.as_flattened()].concat());
     let token = broker.issue_token(60).await;
     // The second is percent-encoded, as browsers do.
-    for name in [
-        "lobby",
-        "team-7%3Achat.room",
-        "team-:chat.",
-        "a.log.log",
-        ".log",
-    ] {
-        broker
-            .publish(&token, &format!("{name}/publish"), "hello")
-            .await;
+    for name in ["lobby", "team-7%3Achat.room", "team-:chat.", "a.log.log", ".log"] {
+        broker.publish(&token, &format!("{name}/publish"), "hello").await;
     }
-    for name in [
-        "lobby2",
-        "team-7:room",
-        "xteam-7:chat.room",
-        "a.logs",
-        "public:x",
-    ] {
+    for name in ["lobby2", "team-7:room", "xteam-7:chat.room", "a.logs", "public:x"] {
         let path = format!("/channels/{name}/publish");
         let response = broker.request(Method::POST, &path, Some(&token), "").await;
         assert_eq!(response.status, StatusCode::BAD_REQUEST, "{name}");
         let text = response.text();
         assert!(text.contains("team-*:chat.*, lobby, *.log"), "{text}");
     }
-    let snapshot = broker
-        .wait_until("5 channels", |s| s.channels.total_active == 5)
-        .await;
-    assert_eq!(
-        entries(&snapshot.channels.by_pattern),
-        [("*.log", 2), ("lobby", 1), ("team-*:chat.*", 2)]
-    );
+    let snapshot = broker.wait_until("5 channels", |s| s.channels.total_active == 5).await;
+    assert_eq!(entries(&snapshot.channels.by_pattern), [("*.log", 2), ("lobby", 1), ("team-*:chat.*", 2)]);
 }
 
 #[test]
@@ -83,15 +64,7 @@ fn invalid_option_exits_with_2_and_a_message() {
 fn help_lists_every_option() {
     let (code, stdout, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    for option in [
-        "--listen",
-        "--pattern",
-        "--channels",
-        "--history",
-        "--cache",
-        "--page-token",
-        "--quiet",
-    ] {
+    for option in ["--listen", "--pattern", "--channels", "--history", "--cache", "--page-token", "--quiet"] {
         assert!(stdout.contains(option), "{stdout}");
     }
 }

@@ -12,34 +12,16 @@ async fn broker_port_serves_all_telemetry_pages() {
     for path in ["agents:x/publish?aspect=cursor", "agents:x/publish"] {
         broker.publish(&token, path, "hello").await;
     }
-    broker
-        .wait_until("2 messages", |s| s.history.total_envelopes_buffered == 2)
-        .await;
+    broker.wait_until("2 messages", |s| s.history.total_envelopes_buffered == 2).await;
 
     let text = "text/plain; version=0.0.4";
     for (path, content_type, part) in [
         ("/", "text/html", "<html"),
         ("/healthz", "", ""),
-        (
-            "/parsec/metrics",
-            "application/json",
-            r#""by_aspect":{"cursor":1,"data":1}"#,
-        ),
-        (
-            "/parsec/telemetry/metrics",
-            text,
-            r#"_envelopes_total{aspect="cursor"} 1"#,
-        ),
-        (
-            "/parsec/telemetry/metrics",
-            text,
-            r#"_channels_by_pattern{pattern="agents:*"} 1"#,
-        ),
-        (
-            "/parsec/telemetry/metrics",
-            text,
-            r#"alert="cache_cold",severity="warning"} 1"#,
-        ),
+        ("/parsec/metrics", "application/json", r#""by_aspect":{"cursor":1,"data":1}"#),
+        ("/parsec/telemetry/metrics", text, r#"_envelopes_total{aspect="cursor"} 1"#),
+        ("/parsec/telemetry/metrics", text, r#"_channels_by_pattern{pattern="agents:*"} 1"#),
+        ("/parsec/telemetry/metrics", text, r#"alert="cache_cold",severity="warning"} 1"#),
     ] {
         let response = broker.get(path).await;
         let header = response.header(CONTENT_TYPE);
@@ -68,9 +50,7 @@ async fn page_token_protects_the_pages_and_not_the_channels() {
     // A token of the broker is not the page token.
     let token = broker.issue_token(60).await;
     assert_eq!(broker.publish(&token, "public:x/publish", "hello").await, 1);
-    let response = broker
-        .request(Method::GET, "/parsec/metrics", Some(&token), "")
-        .await;
+    let response = broker.request(Method::GET, "/parsec/metrics", Some(&token), "").await;
     assert_eq!(response.status, StatusCode::UNAUTHORIZED);
 }
 

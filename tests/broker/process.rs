@@ -24,26 +24,13 @@ impl Broker {
         let mut process = spawn(&[&["--listen", "127.0.0.1:0"], args].concat());
         let stdout = lines_of(process.stdout.take().expect("stdout is piped"));
         let stderr = lines_of(process.stderr.take().expect("stderr is piped"));
-        let first = stdout
-            .recv_timeout(DEADLINE)
-            .expect("the broker prints its address");
-        let address = first
-            .strip_prefix("listening on http://")
-            .expect(&first)
-            .parse()
-            .expect(&first);
-        Self {
-            process,
-            address,
-            stdout,
-            stderr,
-        }
+        let first = stdout.recv_timeout(DEADLINE).expect("the broker prints its address");
+        let address = first.strip_prefix("listening on http://").expect(&first).parse().expect(&first);
+        Self { process, address, stdout, stderr }
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.process.id().to_string()])
-            .status();
+        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
         assert!(status.expect("kill is installed").success());
     }
 
@@ -78,8 +65,7 @@ impl Drop for Broker {
     }
 }
 
-/// Runs the broker with options that make it end by itself. Returns exit code, standard output and
-/// standard error.
+/// Runs the broker with options that make it end by itself. Returns exit code, standard output and standard error.
 pub(crate) fn run(args: &[&str]) -> (Option<i32>, String, String) {
     let mut process = spawn(args);
     let status = wait(&mut process);

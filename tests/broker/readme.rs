@@ -1,5 +1,5 @@
-//! The samples in README.md have the same shape as the broker's pages: the same keys, labels,
-//! families and texts in the same order, with any numbers and times.
+//! The samples in README.md have the same shape as the broker's pages: the same keys, labels, families and texts in
+//! the same order, with any numbers and times.
 //!
 //! With `UPDATE_README=1` the test writes the samples instead of comparing them.
 
@@ -31,10 +31,7 @@ async fn readme_samples_have_the_shape_of_the_pages() {
             return update(&json, &text);
         }
         let readme = fs::read_to_string(readme()).expect("README.md is readable");
-        let expected = (
-            shape(&readme[sample(&readme, "json")]),
-            shape(&readme[sample(&readme, "text")]),
-        );
+        let expected = (shape(&readme[sample(&readme, "json")]), shape(&readme[sample(&readme, "text")]));
         let actual = (shape(&json), shape(&text));
         if actual == expected {
             return;
@@ -81,18 +78,13 @@ fn update(json: &str, text: &str) {
     fs::write(readme(), readme_text).expect("README.md is writable");
 }
 
-/// Returns where the sample of this kind is: between the lines of its code block, which is between
-/// `<!-- sample:KIND -->` and `<!-- /sample -->`.
+/// Returns where the sample of this kind is: between the lines of its code block, which is between `<!-- sample:KIND
+/// -->` and `<!-- /sample -->`.
 fn sample(readme: &str, kind: &str) -> Range<usize> {
     let open = format!("<!-- sample:{kind} -->\n```{kind}\n");
     let close = "```\n<!-- /sample -->";
-    let start = readme
-        .find(&open)
-        .unwrap_or_else(|| panic!("README.md has no {open:?}"))
-        + open.len();
-    let len = readme[start..]
-        .find(close)
-        .unwrap_or_else(|| panic!("README.md has no {close:?} after {open:?}"));
+    let start = readme.find(&open).unwrap_or_else(|| panic!("README.md has no {open:?}")) + open.len();
+    let len = readme[start..].find(close).unwrap_or_else(|| panic!("README.md has no {close:?} after {open:?}"));
     start..start + len
 }
 
@@ -183,8 +175,5 @@ fn shape(page: &str) -> String {
 }
 
 fn is_time(token: &str) -> bool {
-    token.len() > 20
-        && token.starts_with("\"20")
-        && token.ends_with("Z\"")
-        && token.as_bytes()[11] == b'T'
+    token.len() > 20 && token.starts_with("\"20") && token.ends_with("Z\"") && token.as_bytes()[11] == b'T'
 }

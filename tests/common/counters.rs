@@ -85,12 +85,7 @@ pub(crate) fn extreme_times() -> [SystemTime; 2] {
     let furthest = |step: fn(&SystemTime, Duration) -> Option<SystemTime>| {
         let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
         let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
-        seconds
-            .chain(nanos)
-            .fold(SystemTime::UNIX_EPOCH, |at, by| step(&at, by).unwrap_or(at))
+        seconds.chain(nanos).fold(SystemTime::UNIX_EPOCH, |at, by| step(&at, by).unwrap_or(at))
     };
-    [
-        furthest(SystemTime::checked_sub),
-        furthest(SystemTime::checked_add),
-    ]
+    [furthest(SystemTime::checked_sub), furthest(SystemTime::checked_add)]
 }

@@ -30,10 +30,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "timed out after {TIMEOUT:?}: {what}"
-        );
+        assert!(Instant::now() < deadline, "timed out after {TIMEOUT:?}: {what}");
         std::thread::yield_now();
     }
 }

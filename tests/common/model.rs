@@ -21,16 +21,11 @@ pub(crate) struct WindowModel {
 impl WindowModel {
     /// A window of 60 slots of this length.
     pub(crate) fn new(slot: Duration, created_at: Nanos) -> Self {
-        Self {
-            slot: nanos(slot),
-            created_at,
-            total: 0,
-            events: Vec::new(),
-        }
+        Self { slot: nanos(slot), created_at, total: 0, events: Vec::new() }
     }
 
-    /// Records events that happened at `at`: now, if that is in the future, and in the total only,
-    /// if the window begins later.
+    /// Records events that happened at `at`: now, if that is in the future, and in the total only, if the window
+    /// begins later.
     pub(crate) fn record(&mut self, times: u64, now: Nanos, at: Nanos) {
         self.total += times;
         let at = at.min(now);
@@ -47,17 +42,13 @@ impl WindowModel {
 
     /// The events in the window before `now`, as a numerator and a denominator.
     ///
-    /// The slot at the window's far edge is weighted by the fraction of its recording time that is
-    /// inside.
+    /// The slot at the window's far edge is weighted by the fraction of its recording time that is inside.
     fn held(&self, now: Nanos) -> (Nanos, Nanos) {
         let edge = now - 60 * self.slot;
         let slot_start = edge.div_euclid(self.slot) * self.slot;
         let slot_end = slot_start + self.slot;
-        let recording_since = if (slot_start..slot_end).contains(&self.created_at) {
-            self.created_at
-        } else {
-            slot_start
-        };
+        let recording_since =
+            if (slot_start..slot_end).contains(&self.created_at) { self.created_at } else { slot_start };
         let whole = slot_end - recording_since;
         let inside = slot_end - edge.max(recording_since);
         let share = |at: Nanos| match at {
@@ -78,8 +69,8 @@ impl WindowModel {
 
     /// The rate that a counter should read, and by how much it may differ.
     ///
-    /// A whole rate is exact. Any other is off by the rounding of some four operations on floats:
-    /// by at most 4.5 in 10^16, and the model's own by as much.
+    /// A whole rate is exact. Any other is off by the rounding of some four operations on floats: by at most 4.5 in
+    /// 10^16, and the model's own by as much.
     pub(crate) fn rate(&self, now: Nanos) -> (f64, f64) {
         let (held, of) = self.held(now);
         let second = nanos(Duration::from_secs(1));

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use parsec_telemetry::{
-    Aggregator, CacheCounters, CacheSource, CacheStats, CacheStatter, ChannelEntry, ChannelLister,
-    ChannelStats, EnvelopeStats, HistoryStats, ManualClock, PresenceStats, Snapshot, Source,
-    TokenStats,
+    Aggregator, CacheCounters, CacheSource, CacheStats, CacheStatter, ChannelEntry, ChannelLister, ChannelStats,
+    EnvelopeStats, HistoryStats, ManualClock, PresenceStats, Snapshot, Source, TokenStats,
 };
 
 use super::{counts, sections_of};
@@ -86,35 +85,16 @@ impl<F: Fn(&'static str) + Send + Sync> Source for Intercepted<F> {
 
 /// A cache with this hit rate.
 pub(crate) fn hit_rate(hit_rate_pct: f64) -> Reports {
-    Reports {
-        cache: Some(CacheStats {
-            hit_rate_pct,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    Reports { cache: Some(CacheStats { hit_rate_pct, ..Default::default() }), ..Default::default() }
 }
 
 /// A source that reports every section.
 pub(crate) fn everything(count: u64, float: f64, key: &str) -> Reports {
     Reports {
-        channels: Some(ChannelStats {
-            total_active: count,
-            by_pattern: counts(&[(key, count), ("both", 1)]),
-        }),
-        envelopes: Some(EnvelopeStats {
-            rate_per_second: float,
-            by_aspect: counts(&[(key, count), ("both", 2)]),
-        }),
-        presence: Some(PresenceStats {
-            total_users: count,
-            total_agents: 10 * count,
-            average_per_channel: float,
-        }),
-        history: Some(HistoryStats {
-            total_envelopes_buffered: count,
-            buffer_utilization_pct: float,
-        }),
+        channels: Some(ChannelStats { total_active: count, by_pattern: counts(&[(key, count), ("both", 1)]) }),
+        envelopes: Some(EnvelopeStats { rate_per_second: float, by_aspect: counts(&[(key, count), ("both", 2)]) }),
+        presence: Some(PresenceStats { total_users: count, total_agents: 10 * count, average_per_channel: float }),
+        history: Some(HistoryStats { total_envelopes_buffered: count, buffer_utilization_pct: float }),
         tokens: Some(TokenStats {
             issued_last_hour: count,
             revoked_last_hour: 10 * count,
@@ -131,9 +111,7 @@ pub(crate) fn everything(count: u64, float: f64, key: &str) -> Reports {
 
 /// The sections of one snapshot of these sources, taken at a manual clock's start.
 pub(crate) fn snapshot_of<const N: usize>(sources: [Reports; N]) -> Snapshot {
-    let aggregator = sources
-        .into_iter()
-        .fold(Aggregator::new(), Aggregator::source);
+    let aggregator = sources.into_iter().fold(Aggregator::new(), Aggregator::source);
     sections_of(&aggregator.clock(ManualClock::new().clock()).snapshot())
 }
 

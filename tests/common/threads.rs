@@ -12,9 +12,7 @@ use parsec_telemetry::{ManualClock, TokenCounters};
 pub(crate) fn run_threads(threads: usize, work: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = (0..threads)
-            .map(|number| scope.spawn(move || work(number)))
-            .collect();
+        let threads: Vec<_> = (0..threads).map(|number| scope.spawn(move || work(number))).collect();
         for thread in threads {
             thread.join().expect("no panic");
         }
@@ -52,9 +50,9 @@ pub(crate) fn at_thread_exit(job: impl FnOnce() + 'static) {
 
 /// Registers the destructor of [`at_thread_exit`] on this thread.
 ///
-/// Most systems destroy thread-locals in the reverse order of their first use. On a thread that
-/// calls this before its first event, the crate's thread id is gone when the jobs run; on one that
-/// calls it afterwards, the id is still there.
+/// Most systems destroy thread-locals in the reverse order of their first use. On a thread that calls this before its
+/// first event, the crate's thread id is gone when the jobs run; on one that calls it afterwards, the id is still
+/// there.
 pub(crate) fn register_exit_destructor() {
     EXIT_JOBS.with_borrow(|_| ());
 }
@@ -72,9 +70,7 @@ pub(crate) struct SlabOccupants(Vec<(mpsc::Sender<()>, JoinHandle<()>)>);
 
 impl SlabOccupants {
     pub(crate) fn new() -> Self {
-        let tokens = TokenCounters::builder()
-            .clock(ManualClock::new().clock())
-            .build();
+        let tokens = TokenCounters::builder().clock(ManualClock::new().clock()).build();
         let (report, reports) = mpsc::channel();
         let occupant = |_| {
             let (end, ended) = mpsc::channel::<()>();

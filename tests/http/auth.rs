@@ -29,11 +29,7 @@ fn valid_token_is_accepted_on_every_path() {
         let value = format!("{scheme} {TOKEN}");
         for path in PROTECTED {
             let status = get_with_authorization(path, &[value.as_bytes()]).status();
-            let expected = if path == UNKNOWN {
-                StatusCode::NOT_FOUND
-            } else {
-                StatusCode::OK
-            };
+            let expected = if path == UNKNOWN { StatusCode::NOT_FOUND } else { StatusCode::OK };
             assert_eq!(status, expected, "{path}");
         }
     }
@@ -65,10 +61,7 @@ fn missing_or_invalid_token_is_rejected_with_401() {
     for values in cases {
         for path in PROTECTED {
             let page = get_with_authorization(path, values);
-            let shown: Vec<_> = values
-                .iter()
-                .map(|value| String::from_utf8_lossy(value))
-                .collect();
+            let shown: Vec<_> = values.iter().map(|value| String::from_utf8_lossy(value)).collect();
             assert_eq!(page.status(), StatusCode::UNAUTHORIZED, "{path} {shown:?}");
             let headers = page.headers();
             assert_eq!(headers[WWW_AUTHENTICATE], "Bearer realm=\"telemetry\"");
@@ -106,18 +99,14 @@ fn token_that_does_not_fit_a_header_is_rejected_by_the_builder() {
         ("line\n", invalid_byte(5)),
         ("größe", invalid_byte(3)),
     ] {
-        let error = Server::builder(Aggregator::new())
-            .bearer_token(token)
-            .expect_err("an invalid token");
+        let error = Server::builder(Aggregator::new()).bearer_token(token).expect_err("an invalid token");
         assert_eq!(error.to_string(), expected);
     }
 }
 
 #[test]
 fn debug_output_does_not_contain_the_token() {
-    let builder = Server::builder(Aggregator::new())
-        .bearer_token(TOKEN)
-        .expect("a valid token");
+    let builder = Server::builder(Aggregator::new()).bearer_token(TOKEN).expect("a valid token");
     let printed = format!("{builder:?} {:?}", builder.clone().build());
     assert!(!printed.contains(TOKEN), "{printed}");
 }

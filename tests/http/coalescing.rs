@@ -21,9 +21,7 @@ fn a_thousand_concurrent_requests_cost_at_most_two_calls() {
             .build();
         let first = server.respond(&get(JSON));
         gate.wait_for_call();
-        let others: Vec<_> = (0..1000)
-            .map(|number| server.respond(&get([JSON, TEXT][number % 2])))
-            .collect();
+        let others: Vec<_> = (0..1000).map(|number| server.respond(&get([JSON, TEXT][number % 2]))).collect();
         gate.open();
         for response in others {
             assert_eq!(answer(response).status(), StatusCode::OK);
@@ -36,17 +34,12 @@ fn a_thousand_concurrent_requests_cost_at_most_two_calls() {
 #[test]
 fn both_formats_show_the_same_snapshot_within_max_snapshot_age() {
     let source = CountsCalls::default();
-    let server = Server::builder(Aggregator::new().source(source.clone()))
-        .max_snapshot_age(NEVER)
-        .build();
+    let server = Server::builder(Aggregator::new().source(source.clone())).max_snapshot_age(NEVER).build();
     for _ in 0..3 {
         let json = snapshot(&server.handle(&get(JSON)));
         assert_eq!(json.history.total_envelopes_buffered, 1);
         let page = text(&server.handle(&get(TEXT)));
-        assert!(
-            page.contains("\nparsec_telemetry_history_buffered 1\n"),
-            "{page}"
-        );
+        assert!(page.contains("\nparsec_telemetry_history_buffered 1\n"), "{page}");
     }
     assert_eq!(source.calls(), 1);
 }

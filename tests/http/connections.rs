@@ -38,10 +38,7 @@ fn pipelined_requests_are_answered_in_order() {
     let get = |path| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
     client.send(&[JSON, HEALTH, "/no", TEXT].map(get).concat());
     let replies: Vec<_> = (0..4).map(|_| client.read_reply()).collect();
-    assert_eq!(
-        replies.iter().map(|reply| reply.status).collect::<Vec<_>>(),
-        [200, 200, 404, 200]
-    );
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200, 404, 200]);
     parse_snapshot(&replies[0].body);
     assert_eq!(replies[1].body, b"ok\n");
 }
@@ -63,9 +60,7 @@ fn http_1_0_request_is_answered_and_the_connection_closed() {
 fn connection_close_header_closes_the_connection_after_the_reply() {
     let server = RunningServer::serve(Aggregator::new());
     let mut client = server.connect();
-    client.send(&format!(
-        "GET {JSON} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    ));
+    client.send(&format!("GET {JSON} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
     let reply = client.read_reply();
     assert_eq!(reply.headers["connection"], "close");
     parse_snapshot(&reply.body);
@@ -93,9 +88,7 @@ fn head_sends_no_body() {
 fn post_with_a_body_is_rejected_with_405() {
     let server = RunningServer::serve(Aggregator::new());
     let mut client = server.connect();
-    client.send(&format!(
-        "POST {JSON} HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
-    ));
+    client.send(&format!("POST {JSON} HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"));
     let reply = client.read_reply();
     assert_eq!(reply.status, 405);
     assert_eq!(reply.headers["allow"], "GET, HEAD");
@@ -127,11 +120,7 @@ fn malformed_request_is_answered_with_400_on_its_connection_only() {
 #[test]
 fn client_that_disconnects_early_does_not_affect_the_next() {
     let server = RunningServer::serve(Aggregator::new());
-    for sent in [
-        "",
-        "GET /hea",
-        "GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n",
-    ] {
+    for sent in ["", "GET /hea", "GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n"] {
         let mut client = server.connect();
         client.send(sent);
         drop(client);
@@ -167,10 +156,7 @@ fn curl_reads_both_pages() {
 
     let (page, summary) = curl(&["--compressed"], TEXT);
     assert_eq!(summary, "200 text/plain; version=0.0.4; charset=utf-8");
-    assert!(
-        page.contains("\nparsec_telemetry_history_buffered 2\n"),
-        "{page}"
-    );
+    assert!(page.contains("\nparsec_telemetry_history_buffered 2\n"), "{page}");
 
     let (head, summary) = curl(&["--head"], TEXT);
     assert_eq!(summary, "200 text/plain; version=0.0.4; charset=utf-8");
@@ -186,8 +172,7 @@ fn ipv6_listener_is_served() {
         eprintln!("skipped: no IPv6 loopback: {error}");
         return;
     }
-    let server = RunningServer::start(Ipv6Addr::LOCALHOST, |listener, shutdown| {
-        serve(listener, Aggregator::new(), shutdown)
-    });
+    let server =
+        RunningServer::start(Ipv6Addr::LOCALHOST, |listener, shutdown| serve(listener, Aggregator::new(), shutdown));
     parse_snapshot(&server.connect().get(JSON).body);
 }

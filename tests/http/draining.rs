@@ -13,10 +13,7 @@ use crate::{NEVER, SHORT};
 
 #[test]
 fn shutdown_closes_idle_connections_and_frees_the_port() {
-    let server = Server::builder(Aggregator::new())
-        .header_read_timeout(NEVER)
-        .idle_timeout(NEVER)
-        .drain_timeout(NEVER);
+    let server = Server::builder(Aggregator::new()).header_read_timeout(NEVER).idle_timeout(NEVER).drain_timeout(NEVER);
     let mut server = RunningServer::of(server.build());
     let mut used = server.connect();
     assert_eq!(used.get(HEALTH).status, 200);
@@ -42,9 +39,7 @@ fn shutdown_before_the_first_connection_ends_the_server() {
 #[test]
 fn request_in_flight_is_finished_before_the_server_ends() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source()))
-        .scrape_timeout(NEVER)
-        .drain_timeout(NEVER);
+    let server = Server::builder(Aggregator::new().source(gate.source())).scrape_timeout(NEVER).drain_timeout(NEVER);
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();
     client.send_get(JSON);
@@ -55,13 +50,10 @@ fn request_in_flight_is_finished_before_the_server_ends() {
         let mut late = server.connect();
         late.send_get(READY);
         // A connection that was accepted before the shutdown is closed as idle.
-        late.stream
-            .peek(&mut [0])
-            .is_ok_and(|read| read > 0)
-            .then(|| {
-                assert_eq!(late.read_reply().status, 503);
-                late.expect_close();
-            })
+        late.stream.peek(&mut [0]).is_ok_and(|read| read > 0).then(|| {
+            assert_eq!(late.read_reply().status, 503);
+            late.expect_close();
+        })
     });
     for (path, status) in [(HEALTH, 200), (JSON, 503), (INDEX, 503), ("/no", 503)] {
         let mut late = server.connect();
@@ -80,9 +72,7 @@ fn request_in_flight_is_finished_before_the_server_ends() {
 
 #[test]
 fn incomplete_request_is_dropped_after_drain_timeout() {
-    let server = Server::builder(Aggregator::new())
-        .header_read_timeout(NEVER)
-        .drain_timeout(SHORT);
+    let server = Server::builder(Aggregator::new()).header_read_timeout(NEVER).drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
     let mut clients = ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"].map(|first| {
         let mut client = server.connect();
@@ -101,9 +91,7 @@ fn incomplete_request_is_dropped_after_drain_timeout() {
 
 #[test]
 fn unread_response_is_dropped_after_drain_timeout() {
-    let server = Server::builder(Aggregator::new().source(Large))
-        .header_read_timeout(NEVER)
-        .drain_timeout(SHORT);
+    let server = Server::builder(Aggregator::new().source(Large)).header_read_timeout(NEVER).drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();
     // 80 MiB of responses: more than the socket buffers hold.
@@ -120,9 +108,7 @@ fn unread_response_is_dropped_after_drain_timeout() {
 #[test]
 fn blocked_source_does_not_keep_the_server_from_ending() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source()))
-        .scrape_timeout(NEVER)
-        .drain_timeout(SHORT);
+    let server = Server::builder(Aggregator::new().source(gate.source())).scrape_timeout(NEVER).drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();
     client.send_get(JSON);

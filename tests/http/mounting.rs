@@ -25,9 +25,8 @@ use crate::support::sources::CountsCalls;
 fn axum_mounts_a_handler_at_any_path() {
     let aggregator = Aggregator::new().source(CountsCalls::default());
     let (json, prometheus) = (aggregator.handler(), aggregator.prometheus_handler());
-    let operators = Router::new()
-        .route("/numbers", any_service(json.clone()))
-        .route_service("/scrape", prometheus.clone());
+    let operators =
+        Router::new().route("/numbers", any_service(json.clone())).route_service("/scrape", prometheus.clone());
     let app = Router::new()
         .route("/", any_service(json.clone()))
         .nest("/operators/only", operators)
@@ -37,10 +36,7 @@ fn axum_mounts_a_handler_at_any_path() {
         ("/", "application/json"),
         ("/operators/only/numbers", "application/json"),
         ("/any/thing", "application/json"),
-        (
-            "/operators/only/scrape",
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
+        ("/operators/only/scrape", "text/plain; version=0.0.4; charset=utf-8"),
         ("/below/it", "text/plain; version=0.0.4; charset=utf-8"),
     ] {
         let response = call_axum(&app, Method::GET, path);
@@ -54,10 +50,7 @@ fn axum_mounts_a_handler_at_any_path() {
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert_eq!(response.headers()[ALLOW], "GET, HEAD", "{path}");
     }
-    assert_eq!(
-        call_axum(&app, Method::GET, "/operators/numbers").status(),
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(call_axum(&app, Method::GET, "/operators/numbers").status(), StatusCode::NOT_FOUND);
 }
 
 #[test]
@@ -97,10 +90,7 @@ fn bare_hyper_serves_a_handler() {
         client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
         let reply = client.read_head();
         assert_eq!(reply.status, 200);
-        assert_ne!(
-            reply.headers.get("content-length").map(String::as_str),
-            Some("0")
-        );
+        assert_ne!(reply.headers.get("content-length").map(String::as_str), Some("0"));
     }
 }
 
@@ -118,10 +108,7 @@ fn handler_is_a_tower_service_for_any_body() {
     // Handlers share a snapshot for 100 ms.
     let request = Request::new(Full::new(Bytes::from_static(b"ignored")));
     let Ok(page) = answer(handler.clone().oneshot(request));
-    assert_eq!(
-        snapshot(&page).history.total_envelopes_buffered,
-        source.calls()
-    );
+    assert_eq!(snapshot(&page).history.total_envelopes_buffered, source.calls());
 
     let length = |page: Page| page.headers()[CONTENT_LENGTH].clone();
     let lengths = tower::ServiceExt::<Request<()>>::map_response(handler, length);
@@ -131,25 +118,18 @@ fn handler_is_a_tower_service_for_any_body() {
 }
 
 fn call_axum(app: &Router, method: Method, uri: &str) -> axum::response::Response {
-    let request = Request::builder()
-        .method(method)
-        .uri(uri)
-        .body(axum::body::Body::empty());
+    let request = Request::builder().method(method).uri(uri).body(axum::body::Body::empty());
     let Ok(response) = answer(app.clone().oneshot(request.expect("a valid request")));
     response
 }
 
 /// The smallest server that hyper allows: no timer, no limits.
-async fn serve_with_hyper(
-    listener: TcpListener,
-    handler: Handler,
-    shutdown: oneshot::Receiver<()>,
-) -> io::Result<()> {
+async fn serve_with_hyper(listener: TcpListener, handler: Handler, shutdown: oneshot::Receiver<()>) -> io::Result<()> {
     let accept = async {
         loop {
             let (stream, _) = listener.accept().await?;
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), handler.clone());
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handler.clone());
             tokio::spawn(connection);
         }
     };

@@ -29,16 +29,8 @@ fn each_prometheus_version_gets_its_preferred_format() {
     for (version, accept, content_type) in [
         ("2.42", PROMETHEUS_2_42, OPENMETRICS.to_owned()),
         ("2.54", PROMETHEUS_2_54, OPENMETRICS.to_owned()),
-        (
-            "3",
-            PROMETHEUS_3,
-            format!("{OPENMETRICS}; escaping=allow-utf-8"),
-        ),
-        (
-            "3, legacy names",
-            PROMETHEUS_3_UNDERSCORES,
-            format!("{OPENMETRICS}; escaping=underscores"),
-        ),
+        ("3", PROMETHEUS_3, format!("{OPENMETRICS}; escaping=allow-utf-8")),
+        ("3, legacy names", PROMETHEUS_3_UNDERSCORES, format!("{OPENMETRICS}; escaping=underscores")),
         ("with protobuf first", PROTOBUF_FIRST, PROMETHEUS.to_owned()),
     ] {
         let request = Request::get(TEXT)
@@ -52,11 +44,7 @@ fn each_prometheus_version_gets_its_preferred_format() {
         assert_eq!(page.headers()[CONTENT_ENCODING], "gzip", "{version}");
         assert_eq!(page.headers()[VARY], "Accept, Accept-Encoding", "{version}");
         let is_openmetrics = content_type.starts_with("application/");
-        assert_eq!(
-            decompressed(&page).ends_with("\n# EOF\n"),
-            is_openmetrics,
-            "{version}"
-        );
+        assert_eq!(decompressed(&page).ends_with("\n# EOF\n"), is_openmetrics, "{version}");
     }
 }
 
@@ -69,17 +57,11 @@ fn accept_header_selects_by_quality_and_falls_back_to_prometheus_text() {
         ("", PROMETHEUS),
         ("*/*", PROMETHEUS),
         ("text/*", PROMETHEUS),
-        (
-            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            PROMETHEUS,
-        ),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", PROMETHEUS),
         ("application/*", om),
         ("application/openmetrics-text", om),
         ("Application/OpenMetrics-Text ; Version = \"1.0.0\"", om),
-        (
-            "application/openmetrics-text;version=1.0.0;escaping=dots",
-            om,
-        ),
+        ("application/openmetrics-text;version=1.0.0;escaping=dots", om),
         ("application/openmetrics-text, */*", om),
         ("application/openmetrics-text;q=0.5, text/plain", PROMETHEUS),
         ("application/openmetrics-text;q=0, */*", PROMETHEUS),
@@ -105,19 +87,9 @@ fn accept_header_selects_by_quality_and_falls_back_to_prometheus_text() {
     let mut request = Request::get(TEXT).body(()).expect("a valid request");
     let bytes = HeaderValue::from_bytes(b"application/openmetrics-text\xff").expect("bytes");
     request.headers_mut().insert(ACCEPT, bytes);
-    assert_eq!(
-        server().handle(&request).headers()[CONTENT_TYPE],
-        PROMETHEUS
-    );
+    assert_eq!(server().handle(&request).headers()[CONTENT_TYPE], PROMETHEUS);
     // Several headers form one list.
-    let page = page(
-        &server(),
-        TEXT,
-        &[
-            (ACCEPT, "text/plain;q=0.5"),
-            (ACCEPT, "application/openmetrics-text"),
-        ],
-    );
+    let page = page(&server(), TEXT, &[(ACCEPT, "text/plain;q=0.5"), (ACCEPT, "application/openmetrics-text")]);
     assert_eq!(page.headers()[CONTENT_TYPE], OPENMETRICS);
 }
 
@@ -151,31 +123,18 @@ fn gzip_is_used_if_accepted_and_the_page_is_not_small() {
         let server = server();
         let plain = body(&page(&server, TEXT, &[]));
         let page = page(&server, TEXT, &[(ACCEPT_ENCODING, encoding)]);
-        assert_eq!(
-            page.headers().contains_key(CONTENT_ENCODING),
-            is_gzip,
-            "{encoding}"
-        );
+        assert_eq!(page.headers().contains_key(CONTENT_ENCODING), is_gzip, "{encoding}");
         let sent = body(&page);
         assert_eq!(page.headers()[CONTENT_LENGTH], sent.len().to_string());
         if is_gzip {
-            assert!(
-                sent.len() * 3 < plain.len(),
-                "{} of {}",
-                sent.len(),
-                plain.len()
-            );
+            assert!(sent.len() * 3 < plain.len(), "{} of {}", sent.len(), plain.len());
             assert_eq!(decompressed(&page).as_bytes(), plain);
         } else {
             assert_eq!(sent, plain);
         }
     }
     // The JSON page of an empty aggregator fits into one packet.
-    let page = page(
-        &Server::builder(Aggregator::new()).build(),
-        JSON,
-        &[(ACCEPT_ENCODING, "gzip")],
-    );
+    let page = page(&Server::builder(Aggregator::new()).build(), JSON, &[(ACCEPT_ENCODING, "gzip")]);
     assert!(!page.headers().contains_key(CONTENT_ENCODING));
 }
 
@@ -187,25 +146,15 @@ fn every_format_shows_the_same_samples() {
     let samples = |page: &str| -> Vec<String> {
         let lines = page.lines().filter(|line| !line.starts_with('#'));
         // These change from one page to the next.
-        let is_stable =
-            |line: &&str| !line.contains("_scrapes_total") && !line.starts_with("process_");
+        let is_stable = |line: &&str| !line.contains("_scrapes_total") && !line.starts_with("process_");
         lines.filter(is_stable).map(str::to_owned).collect()
     };
     assert_eq!(samples(&prometheus), samples(&openmetrics));
     for (page, line) in [
-        (
-            &prometheus,
-            "# TYPE parsec_telemetry_envelopes_total counter",
-        ),
+        (&prometheus, "# TYPE parsec_telemetry_envelopes_total counter"),
         (&openmetrics, "# TYPE parsec_telemetry_envelopes counter"),
-        (
-            &openmetrics,
-            "parsec_telemetry_envelopes_total{aspect=\"data\"} 3",
-        ),
-        (
-            &openmetrics,
-            "# TYPE parsec_telemetry_envelopes_by_aspect gauge",
-        ),
+        (&openmetrics, "parsec_telemetry_envelopes_total{aspect=\"data\"} 3"),
+        (&openmetrics, "# TYPE parsec_telemetry_envelopes_by_aspect gauge"),
     ] {
         assert!(page.lines().any(|on_page| on_page == line), "{line}");
     }
@@ -214,15 +163,10 @@ fn every_format_shows_the_same_samples() {
 
 #[test]
 fn head_has_the_negotiated_headers_and_no_body() {
-    for (path, accept, content_type) in [
-        (TEXT, PROMETHEUS_2_42, OPENMETRICS),
-        (TEXT, "", PROMETHEUS),
-        (JSON, "", "application/json"),
-    ] {
-        let request = Request::builder()
-            .method(Method::HEAD)
-            .uri(path)
-            .header(ACCEPT, accept);
+    for (path, accept, content_type) in
+        [(TEXT, PROMETHEUS_2_42, OPENMETRICS), (TEXT, "", PROMETHEUS), (JSON, "", "application/json")]
+    {
+        let request = Request::builder().method(Method::HEAD).uri(path).header(ACCEPT, accept);
         let page = server().handle(&request.body(()).expect("a valid request"));
         assert_eq!(page.status(), StatusCode::OK);
         assert_eq!(page.headers()[CONTENT_TYPE], content_type);
@@ -236,10 +180,7 @@ fn head_has_the_negotiated_headers_and_no_body() {
 #[test]
 fn mounted_handler_negotiates_the_format() {
     let aggregator = Aggregator::new().source(TokenCounters::new());
-    let request = Request::get("/")
-        .header(ACCEPT, PROMETHEUS_3)
-        .body(())
-        .expect("a valid request");
+    let request = Request::get("/").header(ACCEPT, PROMETHEUS_3).body(()).expect("a valid request");
     let response = hyper::service::Service::call(&aggregator.prometheus_handler(), request);
     let Ok(page) = answer(response);
     // A handler does not add the metrics of a server.
@@ -272,9 +213,7 @@ fn server() -> Server {
     for _ in 0..3 {
         envelopes.observe("data");
     }
-    let aggregator = Aggregator::new()
-        .source(envelopes)
-        .source(TokenCounters::new());
+    let aggregator = Aggregator::new().source(envelopes).source(TokenCounters::new());
     Server::builder(aggregator).max_snapshot_age(NEVER).build()
 }
 

@@ -2,14 +2,10 @@
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, StatusCode};
-use parsec_telemetry::{
-    Aggregator, AlertRule, EnvelopeCounters, Format, ManualClock, Server, Severity,
-};
+use parsec_telemetry::{Aggregator, AlertRule, EnvelopeCounters, Format, ManualClock, Server, Severity};
 
 use crate::NEVER;
-use crate::support::page::{
-    HEALTH, INDEX, JSON, PATHS, Page, READY, TEXT, body, call, text, uncached,
-};
+use crate::support::page::{HEALTH, INDEX, JSON, PATHS, Page, READY, TEXT, body, call, text, uncached};
 use crate::support::sources::CountsCalls;
 
 #[test]
@@ -26,20 +22,14 @@ fn get_returns_the_rendered_page() {
     let server = Server::builder(aggregator.clone()).build();
     for (path, format, content_type) in [
         (JSON, Format::Json, "application/json"),
-        (
-            TEXT,
-            Format::Prometheus,
-            "text/plain; version=0.0.4; charset=utf-8",
-        ),
+        (TEXT, Format::Prometheus, "text/plain; version=0.0.4; charset=utf-8"),
     ] {
         let page = call(&server, Method::GET, path);
         assert_eq!(page.status(), StatusCode::OK);
         assert_headers(&page, content_type);
         let page = body(&page);
         let rendered = aggregator.render(format);
-        let self_metrics = page
-            .strip_prefix(rendered.as_slice())
-            .expect("the rendered page first");
+        let self_metrics = page.strip_prefix(rendered.as_slice()).expect("the rendered page first");
         assert_eq!(self_metrics.is_empty(), format == Format::Json, "{path}");
     }
 }
@@ -48,14 +38,7 @@ fn get_returns_the_rendered_page() {
 fn get_calls_each_source_once_on_metric_pages_only() {
     let source = CountsCalls::default();
     let server = uncached(Aggregator::new().source(source.clone()));
-    for (path, calls) in [
-        (JSON, 1),
-        (TEXT, 1),
-        (HEALTH, 0),
-        (READY, 0),
-        (INDEX, 0),
-        ("/no", 0),
-    ] {
+    for (path, calls) in [(JSON, 1), (TEXT, 1), (HEALTH, 0), (READY, 0), (INDEX, 0), ("/no", 0)] {
         let before = source.calls();
         let _ = call(&server, Method::GET, path);
         assert_eq!(source.calls() - before, calls, "{path}");
@@ -65,9 +48,7 @@ fn get_calls_each_source_once_on_metric_pages_only() {
 #[test]
 fn head_returns_the_headers_of_get_and_no_body() {
     let source = CountsCalls::default();
-    let server = Server::builder(Aggregator::new().source(source.clone()))
-        .max_snapshot_age(NEVER)
-        .build();
+    let server = Server::builder(Aggregator::new().source(source.clone())).max_snapshot_age(NEVER).build();
     for path in PATHS {
         let head = call(&server, Method::HEAD, path);
         assert_eq!(head.status(), StatusCode::OK, "{path}");
@@ -144,11 +125,7 @@ fn long_unknown_path_is_shortened_in_the_response() {
 fn query_and_authority_do_not_change_the_route() {
     let server = empty_server();
     for path in PATHS {
-        for uri in [
-            format!("{path}?"),
-            format!("{path}?x=1&y=%20"),
-            format!("http://telemetry.test{path}"),
-        ] {
+        for uri in [format!("{path}?"), format!("{path}?x=1&y=%20"), format!("http://telemetry.test{path}")] {
             let page = call(&server, Method::GET, &uri);
             assert_eq!(page.status(), StatusCode::OK, "{uri}");
         }
@@ -170,11 +147,7 @@ fn index_links_to_every_page() {
     assert_eq!(index.status(), StatusCode::OK);
     assert_headers(&index, "text/html; charset=utf-8");
     let text = text(&index);
-    let links: Vec<&str> = text
-        .split("href=\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
+    let links: Vec<&str> = text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     for path in [JSON, TEXT, HEALTH, READY] {
         assert!(links.contains(&path), "{path} in {text}");
     }

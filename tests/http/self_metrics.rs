@@ -29,8 +29,7 @@ fn scrapes_are_counted_by_format_and_code() {
     call(&server, Method::HEAD, TEXT);
     call(&server, Method::GET, "/no/such/page");
     let samples = samples(&server);
-    let scrapes =
-        |format, code| samples[&format!("{SCRAPES}{{format=\"{format}\",code=\"{code}\"}}")];
+    let scrapes = |format, code| samples[&format!("{SCRAPES}{{format=\"{format}\",code=\"{code}\"}}")];
     assert_eq!(scrapes("json", 200), 3.0);
     assert_eq!(scrapes("json", 405), 1.0);
     // A page is counted once it has been rendered, so this is the HEAD request.
@@ -69,16 +68,13 @@ fn process_metrics_are_plausible() {
         let value = samples[name];
         assert!((least..most).contains(&value), "{name} {value}");
     }
-    let now = std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .expect("after 1970")
-        .as_secs_f64();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs_f64();
     let age = now - samples["process_start_time_seconds"];
     assert!((-2.0..600.0).contains(&age), "{age} s old");
 }
 
-/// The bound that the documentation gives for the page: the maximum number of aspects with the
-/// longest names, without patterns and rules.
+/// The bound that the documentation gives for the page: the maximum number of aspects with the longest names, without
+/// patterns and rules.
 #[test]
 fn page_with_the_most_and_longest_aspects_is_within_the_documented_size() {
     let envelopes = EnvelopeCounters::new();
@@ -89,22 +85,13 @@ fn page_with_the_most_and_longest_aspects_is_within_the_documented_size() {
     let server = uncached(Aggregator::new().source(envelopes));
     let samples = samples(&server).len();
     let bytes = text(&server.handle(&get(TEXT))).len();
-    assert!(
-        samples <= 179 && bytes <= 48 * 1024,
-        "{samples} samples, {bytes} bytes"
-    );
+    assert!(samples <= 179 && bytes <= 48 * 1024, "{samples} samples, {bytes} bytes");
 }
 
 #[test]
 fn unauthorized_scrape_is_counted() {
-    let server = Server::builder(Aggregator::new())
-        .bearer_token("token")
-        .expect("a valid token")
-        .build();
-    assert_eq!(
-        call(&server, Method::GET, JSON).status(),
-        StatusCode::UNAUTHORIZED
-    );
+    let server = Server::builder(Aggregator::new()).bearer_token("token").expect("a valid token").build();
+    assert_eq!(call(&server, Method::GET, JSON).status(), StatusCode::UNAUTHORIZED);
     let authorization = (http::header::AUTHORIZATION, "Bearer token");
     let page = server.handle(&get_with(TEXT, &[authorization]));
     let sample = format!("\n{SCRAPES}{{format=\"json\",code=\"401\"}} 1\n");

@@ -23,9 +23,7 @@ fn blocked_rule_is_named_and_delays_one_page_only() {
         .build();
 
     // The first page waits until its deadline. The others have the time and do not wait.
-    let requests = [get_json_within("0.5")]
-        .into_iter()
-        .chain((0..20).map(|_| get(JSON)));
+    let requests = [get_json_within("0.5")].into_iter().chain((0..20).map(|_| get(JSON)));
     for request in requests {
         let page = answer(server.respond(&request));
         assert_eq!(failed_rules(&page), ["blocks"]);
@@ -39,10 +37,7 @@ fn blocked_rule_is_named_and_delays_one_page_only() {
         "parsec_telemetry_rule_failures_total{alert=\"a \\\"good\\\" one\"} 0",
         "parsec_alerts_firing{alert=\"a \\\"good\\\" one\",severity=\"info\"} 0",
     ] {
-        assert!(
-            page.lines().any(|line| line == expected),
-            "{expected} in {page}"
-        );
+        assert!(page.lines().any(|line| line == expected), "{expected} in {page}");
     }
 
     assert_eq!(gate.calls(), 1);
@@ -72,9 +67,7 @@ fn rules_are_evaluated_while_a_source_is_blocked() {
     let gate = Gate::default();
     let aggregator = Aggregator::new().source(gate.source()).source(Responsive);
     let rules = vec![fires_on_responsive("fires")];
-    let server = Server::builder(aggregator.with_alerts(rules).expect("valid rules"))
-        .max_snapshot_age(NEVER)
-        .build();
+    let server = Server::builder(aggregator.with_alerts(rules).expect("valid rules")).max_snapshot_age(NEVER).build();
     let patient = server.respond(&get_json_within("20"));
     gate.wait_for_call();
     let page = answer(server.respond(&get_json_within("0.3")));
@@ -96,9 +89,7 @@ fn blocked_rule_does_not_block_a_mounted_handler() {
 }
 
 fn fires_on_responsive(name: &str) -> AlertRule {
-    AlertRule::new(name, Severity::Info, |snapshot| {
-        snapshot.cache.size_entries == SIZE_ENTRIES
-    })
+    AlertRule::new(name, Severity::Info, |snapshot| snapshot.cache.size_entries == SIZE_ENTRIES)
 }
 
 fn alerts(page: &Page) -> Vec<String> {

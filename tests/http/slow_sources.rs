@@ -10,8 +10,7 @@ use tower::ServiceExt as _;
 
 use crate::NEVER;
 use crate::support::page::{
-    JSON, Page, TEXT, answer, failed_rules, get, get_json_within, snapshot, stale_sources, text,
-    uncached,
+    JSON, Page, TEXT, answer, failed_rules, get, get_json_within, snapshot, stale_sources, text, uncached,
 };
 use crate::support::poll::poll;
 use crate::support::sources::{CountsCalls, Gate, Responsive, SIZE_ENTRIES};
@@ -24,9 +23,8 @@ const STALE_SAMPLE: &str = "\nparsec_telemetry_source_up{source=\"Gated\",type=\
 #[test]
 fn scrape_timeout_header_replaces_the_configured_timeout() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source()))
-        .scrape_timeout(Duration::from_millis(50))
-        .build();
+    let server =
+        Server::builder(Aggregator::new().source(gate.source())).scrape_timeout(Duration::from_millis(50)).build();
     let patient = server.respond(&get_json_within("20"));
     gate.wait_for_call();
     // Its page shows that the configured timeout has passed.
@@ -40,9 +38,7 @@ fn scrape_timeout_header_replaces_the_configured_timeout() {
 #[test]
 fn blocked_source_costs_its_timeout_once_and_recovers() {
     let gate = Gate::default();
-    let server = never_timing_out(gated_and_responsive(&gate))
-        .max_snapshot_age(Duration::ZERO)
-        .build();
+    let server = never_timing_out(gated_and_responsive(&gate)).max_snapshot_age(Duration::ZERO).build();
     let start = Instant::now();
     let page = answer(server.respond(&get_json_within("0.5")));
     // The timeout less a tenth.
@@ -55,10 +51,7 @@ fn blocked_source_costs_its_timeout_once_and_recovers() {
     let page = answer(server.respond(&get(JSON)));
     assert_eq!(stale_sources(&page), [GATED]);
     let page = text(&answer(server.respond(&get(TEXT))));
-    assert!(
-        page.contains("\nparsec_telemetry_cache_size_entries 7\n"),
-        "{page}"
-    );
+    assert!(page.contains("\nparsec_telemetry_cache_size_entries 7\n"), "{page}");
     assert!(page.contains(STALE_SAMPLE), "{page}");
     assert_eq!(gate.calls(), 1);
 
@@ -71,9 +64,7 @@ fn blocked_source_costs_its_timeout_once_and_recovers() {
 fn source_blocked_for_5_s_becomes_stale_and_keeps_its_report() {
     let gate = Gate::default();
     gate.open();
-    let server = never_timing_out(gated_and_responsive(&gate))
-        .max_snapshot_age(Duration::ZERO)
-        .build();
+    let server = never_timing_out(gated_and_responsive(&gate)).max_snapshot_age(Duration::ZERO).build();
     assert_eq!(stale_sources(&answer(server.respond(&get(JSON)))), [""; 0]);
 
     gate.close();
@@ -89,10 +80,7 @@ fn source_blocked_for_5_s_becomes_stale_and_keeps_its_report() {
     assert!(age.is_some_and(|age| age >= 5.0), "{age:?}");
     let page = text(&answer(server.respond(&get(TEXT))));
     assert!(page.contains(STALE_SAMPLE), "{page}");
-    assert!(
-        page.contains("\nparsec_telemetry_presence_total_users 1\n"),
-        "{page}"
-    );
+    assert!(page.contains("\nparsec_telemetry_presence_total_users 1\n"), "{page}");
 
     gate.open();
     let page = poll_until_complete(&server, &get(JSON));
@@ -104,9 +92,7 @@ fn source_blocked_for_5_s_becomes_stale_and_keeps_its_report() {
 fn each_request_waits_for_a_source_until_its_own_deadline() {
     for max_age in [Duration::ZERO, NEVER] {
         let gate = Gate::default();
-        let server = Server::builder(gated_and_responsive(&gate))
-            .max_snapshot_age(max_age)
-            .build();
+        let server = Server::builder(gated_and_responsive(&gate)).max_snapshot_age(max_age).build();
         let patient = server.respond(&get_json_within("20"));
         gate.wait_for_call();
         let page = answer(server.respond(&get_json_within("0.3")));
@@ -123,9 +109,7 @@ fn each_request_waits_for_a_source_until_its_own_deadline() {
 fn invalid_scrape_timeout_header_is_ignored() {
     let source = CountsCalls::default();
     let server = Server::builder(Aggregator::new().source(source)).build();
-    for value in [
-        "", "soon", "0", "-1", "NaN", "inf", "1e300", "-inf", "1e-300",
-    ] {
+    for value in ["", "soon", "0", "-1", "NaN", "inf", "1e300", "-inf", "1e-300"] {
         let page = answer(server.respond(&get_json_within(value)));
         assert_eq!(page.status(), StatusCode::OK, "{value}");
     }
@@ -134,10 +118,7 @@ fn invalid_scrape_timeout_header_is_ignored() {
 #[test]
 fn blocked_sources_are_called_once_each() {
     let gates: [Gate; 3] = Default::default();
-    let aggregator = gates
-        .iter()
-        .map(Gate::source)
-        .fold(Aggregator::new(), Aggregator::source);
+    let aggregator = gates.iter().map(Gate::source).fold(Aggregator::new(), Aggregator::source);
     let server = Server::builder(aggregator.source(Responsive))
         .max_snapshot_age(Duration::ZERO)
         .scrape_timeout(Duration::from_millis(200))
@@ -158,9 +139,7 @@ fn blocked_sources_are_called_once_each() {
 #[test]
 fn blocked_source_does_not_keep_a_runtime_from_ending() {
     let gate = Gate::default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let server = Server::builder(Aggregator::new().source(gate.source())).build();
     let handler = Aggregator::new().source(gate.source()).handler();
     runtime.spawn(server.respond(&get(JSON)));
@@ -189,9 +168,8 @@ fn blocked_source_does_not_block_the_executor_of_a_mounted_handler() {
 #[test]
 fn incomplete_page_is_not_kept_beyond_max_snapshot_age() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source()))
-        .max_snapshot_age(Duration::from_millis(50))
-        .build();
+    let server =
+        Server::builder(Aggregator::new().source(gate.source())).max_snapshot_age(Duration::from_millis(50)).build();
     let page = answer(server.respond(&get_json_within("0.2")));
     assert_eq!(stale_sources(&page), [GATED]);
     gate.open();
@@ -202,9 +180,7 @@ fn incomplete_page_is_not_kept_beyond_max_snapshot_age() {
 #[test]
 fn complete_page_is_kept_for_requests_with_any_timeout() {
     let source = CountsCalls::default();
-    let server = Server::builder(Aggregator::new().source(source.clone()))
-        .max_snapshot_age(NEVER)
-        .build();
+    let server = Server::builder(Aggregator::new().source(source.clone())).max_snapshot_age(NEVER).build();
     for seconds in ["10", "0.2", "20"] {
         let page = answer(server.respond(&get_json_within(seconds)));
         assert_eq!(stale_sources(&page), [""; 0]);
@@ -215,9 +191,7 @@ fn complete_page_is_kept_for_requests_with_any_timeout() {
 #[test]
 fn dropped_request_neither_delays_nor_answers_the_next() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source()))
-        .max_snapshot_age(NEVER)
-        .build();
+    let server = Server::builder(Aggregator::new().source(gate.source())).max_snapshot_age(NEVER).build();
     let dropped = server.respond(&get(JSON));
     gate.wait_for_call();
     drop(dropped);

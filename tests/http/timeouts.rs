@@ -1,7 +1,7 @@
 //! Clients that are slow or idle.
 //!
-//! A connection that the server closes after a timeout shows that the timeout has passed for older
-//! connections too: the tests use it instead of a sleep.
+//! A connection that the server closes after a timeout shows that the timeout has passed for older connections too:
+//! the tests use it instead of a sleep.
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -46,9 +46,7 @@ fn headers_that_trickle_in_close_the_connection_after_header_read_timeout() {
 
 #[test]
 fn idle_connection_is_closed_after_idle_timeout() {
-    let server = Server::builder(Aggregator::new())
-        .header_read_timeout(NEVER)
-        .idle_timeout(SHORT);
+    let server = Server::builder(Aggregator::new()).header_read_timeout(NEVER).idle_timeout(SHORT);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
     assert_eq!(client.get(HEALTH).status, 200);
@@ -60,9 +58,7 @@ fn idle_connection_is_closed_after_idle_timeout() {
 
 #[test]
 fn idle_connection_is_not_closed_by_header_read_timeout() {
-    let server = Server::builder(Aggregator::new())
-        .header_read_timeout(SHORT)
-        .idle_timeout(NEVER);
+    let server = Server::builder(Aggregator::new()).header_read_timeout(SHORT).idle_timeout(NEVER);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
     assert_eq!(client.get(HEALTH).status, 200);
@@ -79,9 +75,8 @@ fn idle_connection_is_not_closed_by_header_read_timeout() {
 #[test]
 fn slow_page_is_not_cut_short_by_header_read_timeout() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source()))
-        .header_read_timeout(SHORT)
-        .scrape_timeout(NEVER);
+    let server =
+        Server::builder(Aggregator::new().source(gate.source())).header_read_timeout(SHORT).scrape_timeout(NEVER);
     let server = RunningServer::of(server.build());
     let mut client = server.connect();
     client.send_get(JSON);

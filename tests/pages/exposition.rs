@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use parsec_telemetry::{
-    AlertState, CacheStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats,
-    RuleStatus, Severity, Snapshot, SourceStatus,
+    AlertState, CacheStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats, RuleStatus, Severity,
+    Snapshot, SourceStatus,
 };
 
 use crate::json::{self, on_one_line};
@@ -188,9 +188,7 @@ fn openmetrics_page_differs_in_the_names_of_counters_and_in_its_end() {
     for line in FULL.lines() {
         let mut words = line.splitn(4, ' ');
         let is_metadata = words.next() == Some("#");
-        let name = words
-            .nth(1)
-            .filter(|name| is_metadata && counters.contains(name));
+        let name = words.nth(1).filter(|name| is_metadata && counters.contains(name));
         let renamed = name.map(|name| {
             let family = name.strip_suffix("_total").expect("the name of a counter");
             line.replacen(name, family, 1)
@@ -211,10 +209,7 @@ fn labels_are_from_a_bounded_set() {
         .flat_map(|sample| sample.labels)
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(
-        labels.iter().collect::<Vec<_>>(),
-        ["alert", "aspect", "pattern", "severity", "source", "type"]
-    );
+    assert_eq!(labels.iter().collect::<Vec<_>>(), ["alert", "aspect", "pattern", "severity", "source", "type"]);
 }
 
 // Alerts and sources
@@ -236,26 +231,16 @@ fn every_rule_has_a_sample_and_every_firing_rule_a_second_one() {
             firing.insert(labels, "1".to_owned());
         }
     }
-    assert_eq!(
-        rows(&families, "parsec_telemetry_alerts_firing", ALERT),
-        firing
-    );
+    assert_eq!(rows(&families, "parsec_telemetry_alerts_firing", ALERT), firing);
 }
 
 #[test]
 fn second_alert_family_is_omitted_while_no_rule_fires() {
-    let snapshot = Snapshot {
-        rules: vec![rule("never", Severity::Critical)],
-        ..Snapshot::default()
-    };
+    let snapshot = Snapshot { rules: vec![rule("never", Severity::Critical)], ..Snapshot::default() };
     let families = read(&text(&snapshot));
     let samples = rows(&families, "parsec_alerts_firing", ALERT);
     assert_eq!(samples[&("never".to_owned(), "critical".to_owned())], "0");
-    assert!(
-        families
-            .iter()
-            .all(|family| family.name != "parsec_telemetry_alerts_firing")
-    );
+    assert!(families.iter().all(|family| family.name != "parsec_telemetry_alerts_firing"));
 }
 
 #[test]
@@ -270,10 +255,7 @@ fn firing_alert_without_a_rule_has_a_sample() {
     for family in ["parsec_alerts_firing", "parsec_telemetry_alerts_firing"] {
         assert_eq!(rows(&families, family, ALERT)[&sample], "1");
     }
-    assert_eq!(
-        find(&families, "parsec_alerts_fired_total").samples.len(),
-        1
-    );
+    assert_eq!(find(&families, "parsec_alerts_fired_total").samples.len(), 1);
 }
 
 /// Prometheus rejects a page in which a sample appears twice.
@@ -293,10 +275,7 @@ fn duplicate_names_have_one_sample() {
             rule("twice", Severity::Info),
             rule("twice", Severity::Critical),
         ],
-        alerts: vec![
-            alert("twice", Severity::Critical),
-            alert("twice", Severity::Critical),
-        ],
+        alerts: vec![alert("twice", Severity::Critical), alert("twice", Severity::Critical)],
         sources: vec![source(true), source(false)],
         ..Snapshot::default()
     };
@@ -310,21 +289,11 @@ fn duplicate_names_have_one_sample() {
 
 #[test]
 fn source_age_that_is_not_finite_is_omitted() {
-    let source = |age| SourceStatus {
-        name: format!("{age:?}"),
-        age_seconds: age,
-        ..SourceStatus::default()
-    };
+    let source = |age| SourceStatus { name: format!("{age:?}"), age_seconds: age, ..SourceStatus::default() };
     let ages = [Some(f64::NAN), Some(f64::INFINITY), None, Some(0.5)];
-    let snapshot = Snapshot {
-        sources: ages.map(source).into(),
-        ..Snapshot::default()
-    };
+    let snapshot = Snapshot { sources: ages.map(source).into(), ..Snapshot::default() };
     let families = read(&text(&snapshot));
-    assert_eq!(
-        find(&families, "parsec_telemetry_source_up").samples.len(),
-        4
-    );
+    assert_eq!(find(&families, "parsec_telemetry_source_up").samples.len(), 4);
     let [age] = &find(&families, "parsec_telemetry_source_age_seconds").samples[..] else {
         panic!("one sample: {families:?}")
     };
@@ -332,11 +301,7 @@ fn source_age_that_is_not_finite_is_omitted() {
 }
 
 fn rule(name: &str, severity: Severity) -> RuleStatus {
-    RuleStatus {
-        name: name.to_owned(),
-        severity,
-        ..RuleStatus::default()
-    }
+    RuleStatus { name: name.to_owned(), severity, ..RuleStatus::default() }
 }
 
 fn alert(name: &str, severity: Severity) -> FiringAlert {
@@ -370,9 +335,7 @@ fn every_label_value_reads_back() {
     ] {
         for label in labels {
             let samples = find(&families, family).samples.iter();
-            let values: BTreeSet<String> = samples
-                .map(|sample| sample.labels[label].1.clone())
-                .collect();
+            let values: BTreeSet<String> = samples.map(|sample| sample.labels[label].1.clone()).collect();
             assert_eq!(values, expected, "{family}");
         }
     }
@@ -401,8 +364,8 @@ fn float_is_written_with_the_fewest_digits_that_read_back() {
             let printed = printed_rate(value);
             let read: f64 = printed.parse().expect("a number");
             assert_eq!(read.to_bits(), value.to_bits(), "{printed}");
-            // The standard library guarantees the fewest digits for `e`. Two texts may be equally
-            // short and equally near, so only their lengths are compared.
+            // The standard library guarantees the fewest digits for `e`. Two texts may be equally short and equally
+            // near, so only their lengths are compared.
             let fewest = digits(&format!("{value:e}")).len();
             assert_eq!(digits(&printed).len(), fewest, "{printed}");
         }
@@ -413,22 +376,10 @@ fn float_is_written_with_the_fewest_digits_that_read_back() {
 fn float_that_is_not_finite_is_written_as_zero() {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let snapshot = Snapshot {
-            envelopes: EnvelopeStats {
-                rate_per_second: value,
-                ..Default::default()
-            },
-            presence: PresenceStats {
-                average_per_channel: value,
-                ..Default::default()
-            },
-            history: HistoryStats {
-                buffer_utilization_pct: value,
-                ..Default::default()
-            },
-            cache: CacheStats {
-                hit_rate_pct: value,
-                ..Default::default()
-            },
+            envelopes: EnvelopeStats { rate_per_second: value, ..Default::default() },
+            presence: PresenceStats { average_per_channel: value, ..Default::default() },
+            history: HistoryStats { buffer_utilization_pct: value, ..Default::default() },
+            cache: CacheStats { hit_rate_pct: value, ..Default::default() },
             ..Default::default()
         };
         assert_same_page(&text(&snapshot), EMPTY);
@@ -445,10 +396,7 @@ fn promtool_accepts_the_pages() {
             return;
         };
         // 3 is advice about names, which are part of the contract.
-        assert!(
-            code == 0 || code == 3,
-            "promtool exited with {code}: {output}"
-        );
+        assert!(code == 0 || code == 3, "promtool exited with {code}: {output}");
         println!("promtool exited with {code}: {output}");
     }
     // Checks that promtool does reject invalid pages.
@@ -480,13 +428,8 @@ fn text(snapshot: &Snapshot) -> String {
 
 /// Returns a float as the text page prints it.
 fn printed_rate(rate_per_second: f64) -> String {
-    let snapshot = Snapshot {
-        envelopes: EnvelopeStats {
-            rate_per_second,
-            ..Default::default()
-        },
-        ..Default::default()
-    };
+    let snapshot =
+        Snapshot { envelopes: EnvelopeStats { rate_per_second, ..Default::default() }, ..Default::default() };
     let families = read(&text(&snapshot));
     let rate = find(&families, "parsec_telemetry_envelope_rate_per_second");
     rate.samples[0].value.clone()

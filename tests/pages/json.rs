@@ -105,9 +105,7 @@ fn page_of_the_package_that_this_crate_replaces_reads_back() {
     let page = r#"{"at":"2026-01-01T00:00:00Z","alerts":[
         {"name":"idle","severity":"info","at":"2026-01-01T00:00:00Z"}]}"#;
     let snapshot: Snapshot = serde_json::from_str(page).expect("every new key is optional");
-    let [alert] = &snapshot.alerts[..] else {
-        panic!("one alert: {snapshot:?}")
-    };
+    let [alert] = &snapshot.alerts[..] else { panic!("one alert: {snapshot:?}") };
     assert_eq!(alert.since, snapshot.at);
     assert_eq!(snapshot.started_at, SystemTime::UNIX_EPOCH);
     assert!(snapshot.rules.is_empty() && snapshot.sources.is_empty());
@@ -115,14 +113,12 @@ fn page_of_the_package_that_this_crate_replaces_reads_back() {
 
 #[test]
 fn absent_keys_of_a_rule_and_of_a_source_read_as_their_defaults() {
-    let page = r#"{"at":"1970-01-01T00:00:01Z","rules":[{"name":"idle","severity":"critical"}],"sources":[{"type":"A"}]}"#;
+    let page =
+        r#"{"at":"1970-01-01T00:00:01Z","rules":[{"name":"idle","severity":"critical"}],"sources":[{"type":"A"}]}"#;
     let snapshot: Snapshot = serde_json::from_str(page).expect("absent keys have defaults");
     assert_eq!(snapshot.at, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
     assert_eq!(snapshot.rules[0].state, AlertState::Inactive);
     assert_eq!(snapshot.rules[0].since, None);
-    let source = SourceStatus {
-        type_name: "A".to_owned(),
-        ..SourceStatus::default()
-    };
+    let source = SourceStatus { type_name: "A".to_owned(), ..SourceStatus::default() };
     assert_eq!(snapshot.sources, [source]);
 }

@@ -3,8 +3,8 @@
 //! Properties:
 //!
 //! 1. The pages of a full snapshot and of an empty one are the expected bytes.
-//! 2. A strict parser reads the text page and finds the values of the JSON page. Prometheus's own
-//!    parser accepts the page.
+//! 2. A strict parser reads the text page and finds the values of the JSON page. Prometheus's own parser accepts the
+//!    page.
 //! 3. Every label value that a client can choose reads back.
 //! 4. A float is written with the fewest digits that read back to it.
 //! 5. The JSON page reads back to its snapshot.
@@ -25,14 +25,8 @@ use snapshots::{Fixed, full};
 #[test]
 fn content_type_names_the_format_and_its_version() {
     assert_eq!(Format::Json.content_type(), "application/json");
-    assert_eq!(
-        Format::Prometheus.content_type(),
-        "text/plain; version=0.0.4; charset=utf-8"
-    );
-    assert_eq!(
-        Format::OpenMetrics.content_type(),
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    );
+    assert_eq!(Format::Prometheus.content_type(), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(Format::OpenMetrics.content_type(), "application/openmetrics-text; version=1.0.0; charset=utf-8");
 }
 
 #[test]
@@ -62,16 +56,8 @@ fn aggregator_renders_the_page_of_its_snapshot() {
         ..full.clone()
     };
     assert_eq!(read, expected);
-    let firing: Vec<_> = read
-        .alerts
-        .iter()
-        .map(|alert| (&alert.name, alert.severity))
-        .collect();
-    let expected: Vec<_> = full
-        .alerts
-        .iter()
-        .map(|alert| (&alert.name, alert.severity))
-        .collect();
+    let firing: Vec<_> = read.alerts.iter().map(|alert| (&alert.name, alert.severity)).collect();
+    let expected: Vec<_> = full.alerts.iter().map(|alert| (&alert.name, alert.severity)).collect();
     assert_eq!(firing, expected);
 }
 
@@ -98,15 +84,9 @@ fn text_page_has_the_values_of_the_json_page() {
             ("envelope_rate_per_second", "/envelopes/rate_per_second"),
             ("presence_total_users", "/presence/total_users"),
             ("presence_total_agents", "/presence/total_agents"),
-            (
-                "presence_average_per_channel",
-                "/presence/average_per_channel",
-            ),
+            ("presence_average_per_channel", "/presence/average_per_channel"),
             ("history_buffered", "/history/total_envelopes_buffered"),
-            (
-                "history_buffer_utilization_pct",
-                "/history/buffer_utilization_pct",
-            ),
+            ("history_buffer_utilization_pct", "/history/buffer_utilization_pct"),
             ("tokens_issued_last_hour", "/tokens/issued_last_hour"),
             ("tokens_revoked_last_hour", "/tokens/revoked_last_hour"),
             ("tokens_active", "/tokens/active_count"),
@@ -116,36 +96,16 @@ fn text_page_has_the_values_of_the_json_page() {
             ("cache_evictions_last_hour", "/cache/evictions_last_hour"),
         ] {
             let family = find(&families, &format!("parsec_telemetry_{family}"));
-            let [sample] = &family.samples[..] else {
-                panic!("one sample: {family:?}")
-            };
-            assert_eq!(
-                (family.kind.as_str(), &sample.labels[..]),
-                ("gauge", &[][..])
-            );
+            let [sample] = &family.samples[..] else { panic!("one sample: {family:?}") };
+            assert_eq!((family.kind.as_str(), &sample.labels[..]), ("gauge", &[][..]));
             // JSON omits some keys whose value is zero.
             let value = json.pointer(key).cloned().unwrap_or_else(|| Value::from(0));
             assert_same_value(&sample.value, &value, key);
         }
         for (family, kind, label, key) in [
-            (
-                "channels_by_pattern",
-                "gauge",
-                "pattern",
-                "/channels/by_pattern",
-            ),
-            (
-                "envelopes_by_aspect",
-                "gauge",
-                "aspect",
-                "/envelopes/by_aspect",
-            ),
-            (
-                "envelopes_total",
-                "counter",
-                "aspect",
-                "/envelopes/by_aspect",
-            ),
+            ("channels_by_pattern", "gauge", "pattern", "/channels/by_pattern"),
+            ("envelopes_by_aspect", "gauge", "aspect", "/envelopes/by_aspect"),
+            ("envelopes_total", "counter", "aspect", "/envelopes/by_aspect"),
         ] {
             let name = format!("parsec_telemetry_{family}");
             let Some(counts) = json.pointer(key) else {
@@ -157,9 +117,7 @@ fn text_page_has_the_values_of_the_json_page() {
             let counts = counts.as_object().expect("a map");
             assert_eq!(family.samples.len(), counts.len());
             for sample in &family.samples {
-                let [(name, value)] = &sample.labels[..] else {
-                    panic!("one label: {sample:?}")
-                };
+                let [(name, value)] = &sample.labels[..] else { panic!("one label: {sample:?}") };
                 assert_eq!(name, label);
                 assert_same_value(&sample.value, &counts[value], key);
             }

@@ -16,22 +16,13 @@ pub(crate) struct Sample {
 }
 
 pub(crate) fn find<'a>(families: &'a [Family], name: &str) -> &'a Family {
-    families
-        .iter()
-        .find(|family| family.name == name)
-        .unwrap_or_else(|| panic!("no family {name}"))
+    families.iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no family {name}"))
 }
 
 /// Returns the samples of a family with two labels, by the labels' values.
-pub(crate) fn rows(
-    families: &[Family],
-    family: &str,
-    labels: [&str; 2],
-) -> BTreeMap<(String, String), String> {
+pub(crate) fn rows(families: &[Family], family: &str, labels: [&str; 2]) -> BTreeMap<(String, String), String> {
     let row = |sample: &Sample| {
-        let [(first, name), (second, value)] = &sample.labels[..] else {
-            panic!("two labels: {sample:?}")
-        };
+        let [(first, name), (second, value)] = &sample.labels[..] else { panic!("two labels: {sample:?}") };
         assert_eq!([first, second], labels);
         ((name.clone(), value.clone()), sample.value.clone())
     };
@@ -53,27 +44,17 @@ pub(crate) fn read(page: &str) -> Vec<Family> {
         assert_eq!(named, name);
         assert!(["counter", "gauge"].contains(&kind), "{line}");
         assert!(is_name(name), "{name}");
-        assert!(
-            families.iter().all(|known| known.name != name),
-            "{name} appears twice"
-        );
+        assert!(families.iter().all(|known| known.name != name), "{name} appears twice");
 
         let mut samples: Vec<Sample> = Vec::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
             let sample = line.strip_prefix(name).expect("a sample of this family");
             let sample = read_sample(sample);
-            assert!(
-                samples.iter().all(|known| known.labels != sample.labels),
-                "appears twice: {line}"
-            );
+            assert!(samples.iter().all(|known| known.labels != sample.labels), "appears twice: {line}");
             samples.push(sample);
         }
         assert!(!samples.is_empty(), "{name} without samples");
-        families.push(Family {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            samples,
-        });
+        families.push(Family { name: name.to_owned(), kind: kind.to_owned(), samples });
     }
     families
 }
@@ -101,10 +82,7 @@ fn read_sample(text: &str) -> Sample {
     }
     let value = rest.strip_prefix(' ').expect("a space before the value");
     assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{text}");
-    Sample {
-        labels,
-        value: value.to_owned(),
-    }
+    Sample { labels, value: value.to_owned() }
 }
 
 /// Parses a label value, and returns it with what follows its closing quote.
@@ -128,8 +106,6 @@ fn read_label_value(text: &str) -> (String, &str) {
 
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }

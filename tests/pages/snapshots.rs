@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use parsec_telemetry::{
-    AlertRule, AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats,
-    PresenceStats, RuleStatus, Severity, Snapshot, Source, SourceStatus, TokenStats,
+    AlertRule, AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
+    RuleStatus, Severity, Snapshot, Source, SourceStatus, TokenStats,
 };
 
 /// Returns a snapshot with values in every section and in every optional key.
@@ -28,26 +28,10 @@ pub(crate) fn full() -> Snapshot {
                 ("größer, 更大", 6),
             ]),
         },
-        presence: PresenceStats {
-            total_users: 40,
-            total_agents: 2,
-            average_per_channel: 5.0 / 3.0,
-        },
-        history: HistoryStats {
-            total_envelopes_buffered: 900,
-            buffer_utilization_pct: 0.000_000_1,
-        },
-        tokens: TokenStats {
-            issued_last_hour: 5,
-            revoked_last_hour: 8,
-            active_count: -3,
-        },
-        cache: CacheStats {
-            hit_rate_pct: 72.5,
-            size_bytes: 4096,
-            size_entries: 12,
-            evictions_last_hour: 1,
-        },
+        presence: PresenceStats { total_users: 40, total_agents: 2, average_per_channel: 5.0 / 3.0 },
+        history: HistoryStats { total_envelopes_buffered: 900, buffer_utilization_pct: 0.000_000_1 },
+        tokens: TokenStats { issued_last_hour: 5, revoked_last_hour: 8, active_count: -3 },
+        cache: CacheStats { hit_rate_pct: 72.5, size_bytes: 4096, size_entries: 12, evictions_last_hour: 1 },
         at,
         alerts: vec![
             FiringAlert {
@@ -128,30 +112,18 @@ fn sources() -> Vec<SourceStatus> {
             age_seconds: Some(0.0),
             ..SourceStatus::default()
         },
-        SourceStatus {
-            name: "not \"yet\"".to_owned(),
-            type_name: "Registry".to_owned(),
-            ..SourceStatus::default()
-        },
+        SourceStatus { name: "not \"yet\"".to_owned(), type_name: "Registry".to_owned(), ..SourceStatus::default() },
     ]
 }
 
 /// Returns rules that fire on [`full`] like those in its status.
 pub(crate) fn alert_rules() -> Vec<AlertRule> {
     vec![
-        AlertRule::new("yesterday", Severity::Info, |s| {
-            s.at < SystemTime::UNIX_EPOCH
-        }),
-        AlertRule::new("tokens \"gone\"", Severity::Critical, |s| {
-            s.tokens.active_count < 0
-        }),
-        AlertRule::new("cache_cold", Severity::Warning, |s| {
-            s.cache.hit_rate_pct < 80.0
-        })
-        .description("Hit rate below \"80 %\""),
-        AlertRule::new("no_channels", Severity::Critical, |s| {
-            s.channels.total_active == 0
-        }),
+        AlertRule::new("yesterday", Severity::Info, |s| s.at < SystemTime::UNIX_EPOCH),
+        AlertRule::new("tokens \"gone\"", Severity::Critical, |s| s.tokens.active_count < 0),
+        AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0)
+            .description("Hit rate below \"80 %\""),
+        AlertRule::new("no_channels", Severity::Critical, |s| s.channels.total_active == 0),
     ]
 }
 
@@ -183,14 +155,8 @@ pub(crate) fn hostile() -> Snapshot {
         ..SourceStatus::default()
     };
     Snapshot {
-        channels: ChannelStats {
-            total_active: 1,
-            by_pattern: numbered.clone(),
-        },
-        envelopes: EnvelopeStats {
-            rate_per_second: 0.000_01,
-            by_aspect: numbered,
-        },
+        channels: ChannelStats { total_active: 1, by_pattern: numbered.clone() },
+        envelopes: EnvelopeStats { rate_per_second: 0.000_01, by_aspect: numbered },
         alerts: names.iter().map(alert).collect(),
         rules: names.iter().map(rule).collect(),
         sources: names.iter().map(source).collect(),
@@ -200,10 +166,8 @@ pub(crate) fn hostile() -> Snapshot {
 
 /// Returns the names of [`hostile`], sorted.
 pub(crate) fn hostile_names() -> BTreeSet<String> {
-    const PIECES: [&str; 16] = [
-        "\\", "\"", "\n", "n", "\r", "\t", "\0", "{", "}", "=", ",", "#", " ", "é", "更",
-        "\u{2028}",
-    ];
+    const PIECES: [&str; 16] =
+        ["\\", "\"", "\n", "n", "\r", "\t", "\0", "{", "}", "=", ",", "#", " ", "é", "更", "\u{2028}"];
     let fixed = [
         "\\",
         "\"",
@@ -223,11 +187,7 @@ pub(crate) fn hostile_names() -> BTreeSet<String> {
     let mut random = Random(0x000a_5eed);
     for _ in 0..300 {
         let pieces = 1 + random.below(8);
-        names.insert(
-            (0..pieces)
-                .map(|_| PIECES[random.below(PIECES.len())])
-                .collect(),
-        );
+        names.insert((0..pieces).map(|_| PIECES[random.below(PIECES.len())]).collect());
     }
     names
 }

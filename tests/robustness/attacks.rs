@@ -201,10 +201,7 @@ fn connect_only(target: &Target<'_>) {
 }
 
 fn scrape(target: &Target<'_>) {
-    let openmetrics = GET_TEXT.replace(
-        "host: x\r\n",
-        "host: x\r\naccept: application/openmetrics-text\r\n",
-    );
+    let openmetrics = GET_TEXT.replace("host: x\r\n", "host: x\r\naccept: application/openmetrics-text\r\n");
     target.repeat(|address| {
         let mut scraper = KeepAlive::new(try_connect(address)?);
         while !target.is_stopped() {

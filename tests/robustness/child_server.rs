@@ -73,9 +73,7 @@ fn child_process() {
     }
     let server = LocalServer::without_baseline(aggregator, |server| match kind {
         Kind::Default => server,
-        Kind::FewDescriptors | Kind::NoTimeouts => {
-            server.header_read_timeout(NEVER).idle_timeout(NEVER)
-        }
+        Kind::FewDescriptors | Kind::NoTimeouts => server.header_read_timeout(NEVER).idle_timeout(NEVER),
         Kind::FailingSources => server
             .header_read_timeout(2 * SHORT)
             .idle_timeout(10 * SHORT)
@@ -89,10 +87,7 @@ fn child_process() {
         match command {
             PRINT_ALLOCATED => {
                 let stats = ALLOCATOR.stats();
-                println!(
-                    "allocated {}",
-                    stats.bytes_allocated - stats.bytes_deallocated
-                );
+                println!("allocated {}", stats.bytes_allocated - stats.bytes_deallocated);
             }
             _ => patterns.report_none(),
         }
@@ -145,10 +140,7 @@ pub(crate) struct ChildServer {
 impl ChildServer {
     pub(crate) fn start(kind: Kind) -> Self {
         let exclusive = exclusive();
-        let (_, name) = KINDS
-            .iter()
-            .find(|(known, _)| *known == kind)
-            .expect("every kind");
+        let (_, name) = KINDS.iter().find(|(known, _)| *known == kind).expect("every kind");
         let mut process = Command::new(env::current_exe().expect("this program"))
             .args(["--exact", "child_server::child_process", "--nocapture"])
             .env(VARIABLE, name)
@@ -166,10 +158,7 @@ impl ChildServer {
             baseline: Usage::default(),
             _exclusive: exclusive,
         };
-        this.address = this
-            .read_after("listening at ")
-            .parse()
-            .expect("an address");
+        this.address = this.read_after("listening at ").parse().expect("an address");
         // The memory for the first pages and their formats is kept.
         let rounds = if kind == Kind::ManyPatterns { 0 } else { 20 };
         for _ in 0..rounds {
@@ -216,8 +205,7 @@ impl ChildServer {
         pipes.0.write_all(&[byte]).expect("the child reads");
     }
 
-    /// Reads lines until one has `prefix`, and returns the rest of it. The test harness prints
-    /// lines in between.
+    /// Reads lines until one has `prefix`, and returns the rest of it. The test harness prints lines in between.
     fn read_after(&self, prefix: &str) -> String {
         let mut pipes = self.pipes.lock().expect("no panic");
         let mut lines = pipes.1.by_ref().lines().map(|line| line.expect("text"));
@@ -262,9 +250,6 @@ pub(crate) fn allow_descriptors(count: u64) -> bool {
 
 fn limit_descriptors(count: u64) {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let limit = Rlimit {
-        current: Some(count),
-        maximum,
-    };
+    let limit = Rlimit { current: Some(count), maximum };
     setrlimit(Resource::Nofile, limit).expect("at most the maximum");
 }

@@ -22,12 +22,7 @@ const LIMIT_REACHED: &str = "retry, or raise max_connections\n";
 
 #[test]
 fn probes_are_answered_and_pages_refused_while_the_limit_is_reached() {
-    let server = LocalServer::start(|server| {
-        server
-            .max_connections(4)
-            .header_read_timeout(NEVER)
-            .idle_timeout(NEVER)
-    });
+    let server = LocalServer::start(|server| server.max_connections(4).header_read_timeout(NEVER).idle_timeout(NEVER));
     let idle: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
     for _ in 0..10 {
         for probe in [GET_HEALTH, GET_READY] {
@@ -143,11 +138,6 @@ fn listener_that_is_shut_down_ends_the_server_with_an_error() {
         duplicate.shutdown(Shutdown::Both).expect("shut down");
         tokio::time::timeout(DEADLINE, server).await
     });
-    let result = result
-        .expect("the server ends in time")
-        .expect("the server does not panic");
-    assert_eq!(
-        result.expect_err("an error").kind(),
-        ErrorKind::InvalidInput
-    );
+    let result = result.expect("the server ends in time").expect("the server does not panic");
+    assert_eq!(result.expect_err("an error").kind(), ErrorKind::InvalidInput);
 }

@@ -57,14 +57,7 @@ impl LocalServer {
         let (shutdown, receiver) = oneshot::channel();
         let serve = server.clone().serve(listener, receiver);
         let thread = thread::spawn(move || runtime.block_on(serve));
-        Self {
-            address,
-            server,
-            shutdown: Some(shutdown),
-            thread: Some(thread),
-            descriptors: 0,
-            _exclusive: exclusive,
-        }
+        Self { address, server, shutdown: Some(shutdown), thread: Some(thread), descriptors: 0, _exclusive: exclusive }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -87,8 +80,7 @@ impl LocalServer {
         }
     }
 
-    /// Asserts that the pages are correct and in time, and that the descriptors of the test's
-    /// connections are closed.
+    /// Asserts that the pages are correct and in time, and that the descriptors of the test's connections are closed.
     pub(crate) fn assert_recovers(&self) {
         // Connections that have just been closed may still count towards the limit.
         poll("a connection within the limit", || {
@@ -96,9 +88,7 @@ impl LocalServer {
             response.starts_with("HTTP/1.1 200 ").then_some(())
         });
         self.assert_pages();
-        poll("the descriptors are closed", || {
-            (open_descriptors() <= self.descriptors).then_some(())
-        });
+        poll("the descriptors are closed", || (open_descriptors() <= self.descriptors).then_some(()));
     }
 
     pub(crate) fn shut_down(&mut self) {
@@ -135,11 +125,7 @@ async fn listener() -> io::Result<TcpListener> {
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
 
 /// Asserts that a page of either format shows this number of active tokens.

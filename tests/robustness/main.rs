@@ -1,8 +1,8 @@
 //! Slow, malformed and hostile clients, and sources that fail.
 //!
-//! During each attack every answer is correct and in time. After it, the process holds no more
-//! descriptors, threads or memory than before. Descriptors belong to the process, so the tests run
-//! one at a time, and where that does not suffice against a server in a child process.
+//! During each attack every answer is correct and in time. After it, the process holds no more descriptors, threads
+//! or memory than before. Descriptors belong to the process, so the tests run one at a time, and where that does not
+//! suffice against a server in a child process.
 
 // Descriptors and threads are counted in /proc.
 #![cfg(all(feature = "serve", target_os = "linux"))]

@@ -41,8 +41,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 #[test]
 fn malformed_request_is_answered_once_or_closed() {
-    let server =
-        LocalServer::start(|server| server.header_read_timeout(2 * SHORT).idle_timeout(SHORT));
+    let server = LocalServer::start(|server| server.header_read_timeout(2 * SHORT).idle_timeout(SHORT));
     for (name, request, statuses) in cases() {
         let mut client = server.connect();
         // The server may close the connection before it has read everything.
@@ -51,11 +50,7 @@ fn malformed_request_is_answered_once_or_closed() {
         let status = response.split(' ').nth(1).unwrap_or("");
         assert!(statuses.contains(&status), "{name}: {response:?}");
         drop(client);
-        assert_eq!(
-            response.matches("HTTP/1.").count(),
-            usize::from(!status.is_empty()),
-            "{name}: {response:?}"
-        );
+        assert_eq!(response.matches("HTTP/1.").count(), usize::from(!status.is_empty()), "{name}: {response:?}");
         server.assert_recovers();
     }
 }
@@ -64,13 +59,9 @@ fn malformed_request_is_answered_once_or_closed() {
 fn endless_body_is_not_read() {
     let server = LocalServer::start(|server| server);
     let mut client = server.connect();
-    client
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        .expect("sent");
+    client.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").expect("sent");
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
-    poll("the connection is closed", || {
-        client.write_all(chunk.as_bytes()).err()
-    });
+    poll("the connection is closed", || client.write_all(chunk.as_bytes()).err());
     drop(client);
     server.assert_recovers();
 }

@@ -10,8 +10,8 @@ use crate::support::poll::poll;
 use crate::wire::{KeepAlive, request};
 use crate::{ANSWER_DEADLINE, GET_HEALTH, GET_JSON, GET_TEXT, MIB};
 
-/// May stay allocated after an attack: the last snapshot in formats that the baseline does not have,
-/// and the runtime's memory for sockets.
+/// May stay allocated after an attack: the last snapshot in formats that the baseline does not have, and the
+/// runtime's memory for sockets.
 const KEPT: u64 = 2 * MIB;
 
 pub(crate) struct Observer<'a> {
@@ -98,8 +98,8 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Asserts that both pages are correct and in time after the attack, and that the resources
-    /// return to the baseline.
+    /// Asserts that both pages are correct and in time after the attack, and that the resources return to the
+    /// baseline.
     pub(crate) fn assert_recovers(&mut self) {
         for page in [GET_JSON, GET_TEXT] {
             let start = Instant::now();
@@ -126,14 +126,11 @@ impl<'a> Observer<'a> {
 
 impl fmt::Display for Observer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            health, page, kept, ..
-        } = self;
+        let Self { health, page, kept, .. } = self;
         write!(f, "health {health}; page {page}; kept {kept}")?;
         let (before, max) = (self.server.baseline, self.max_usage);
         write!(f, " | before {before}; maximum {max}")?;
-        self.usage_after
-            .map_or(Ok(()), |after| write!(f, "; after {after}"))
+        self.usage_after.map_or(Ok(()), |after| write!(f, "; after {after}"))
     }
 }
 

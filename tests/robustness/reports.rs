@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 
 use flate2::read::GzDecoder;
 use parsec_telemetry::{
-    Aggregator, CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot,
-    Source, TokenStats,
+    Aggregator, CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Snapshot, Source, TokenStats,
 };
 
 use crate::child_server::{ChildServer, Kind};
@@ -50,8 +49,7 @@ impl Pages {
         };
         Self {
             json: serde_json::from_str(&get(GET_JSON, "*/*")).expect("a snapshot"),
-            texts: ["text/plain", "application/openmetrics-text"]
-                .map(|accept| get(GET_TEXT, accept)),
+            texts: ["text/plain", "application/openmetrics-text"].map(|accept| get(GET_TEXT, accept)),
         }
     }
 
@@ -69,33 +67,19 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
     struct Extreme(f64);
     impl Source for Extreme {
         fn presence(&self) -> Option<PresenceStats> {
-            Some(PresenceStats {
-                total_users: u64::MAX,
-                total_agents: u64::MAX,
-                average_per_channel: self.0,
-            })
+            Some(PresenceStats { total_users: u64::MAX, total_agents: u64::MAX, average_per_channel: self.0 })
         }
 
         fn tokens(&self) -> Option<TokenStats> {
-            Some(TokenStats {
-                issued_last_hour: u64::MAX,
-                revoked_last_hour: 0,
-                active_count: i64::MIN,
-            })
+            Some(TokenStats { issued_last_hour: u64::MAX, revoked_last_hour: 0, active_count: i64::MIN })
         }
 
         fn history(&self) -> Option<HistoryStats> {
-            Some(HistoryStats {
-                total_envelopes_buffered: 0,
-                buffer_utilization_pct: -self.0,
-            })
+            Some(HistoryStats { total_envelopes_buffered: 0, buffer_utilization_pct: -self.0 })
         }
 
         fn cache(&self) -> Option<CacheStats> {
-            Some(CacheStats {
-                hit_rate_pct: self.0,
-                ..Default::default()
-            })
+            Some(CacheStats { hit_rate_pct: self.0, ..Default::default() })
         }
     }
 
@@ -108,10 +92,7 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
         (5e-324, 5e-324),
         (-0.1, -0.1),
     ] {
-        let server =
-            LocalServer::without_baseline(Aggregator::new().source(Extreme(reported)), |server| {
-                server
-            });
+        let server = LocalServer::without_baseline(Aggregator::new().source(Extreme(reported)), |server| server);
         for gzip in [false, true] {
             let Pages { json, texts } = Pages::get(server.address, gzip);
             assert_eq!(json.presence.total_users, u64::MAX);
@@ -119,10 +100,7 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
             assert_eq!(json.presence.average_per_channel.to_bits(), shown.to_bits());
             for page in texts {
                 for (family, value) in [
-                    (
-                        "parsec_telemetry_presence_total_users",
-                        "18446744073709551615",
-                    ),
+                    ("parsec_telemetry_presence_total_users", "18446744073709551615"),
                     ("parsec_telemetry_tokens_active", "-9223372036854775808"),
                 ] {
                     assert_eq!(Pages::samples(&page, family)[family], value);
@@ -130,18 +108,11 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
                 for (family, expected) in [
                     ("parsec_telemetry_presence_average_per_channel", shown),
                     ("parsec_telemetry_cache_hit_rate_pct", shown),
-                    (
-                        "parsec_telemetry_history_buffer_utilization_pct",
-                        0.0 - shown,
-                    ),
+                    ("parsec_telemetry_history_buffer_utilization_pct", 0.0 - shown),
                 ] {
                     let value = Pages::samples(&page, family)[family];
                     let value: f64 = value.parse().expect("a number");
-                    assert_eq!(
-                        value.to_bits(),
-                        expected.to_bits(),
-                        "{family} of {reported}"
-                    );
+                    assert_eq!(value.to_bits(), expected.to_bits(), "{family} of {reported}");
                 }
             }
         }
@@ -153,17 +124,11 @@ fn labels_of_every_kind_are_unchanged() {
     struct Labels(BTreeMap<String, u64>);
     impl Source for Labels {
         fn channels(&self) -> Option<ChannelStats> {
-            Some(ChannelStats {
-                total_active: 1,
-                by_pattern: self.0.clone(),
-            })
+            Some(ChannelStats { total_active: 1, by_pattern: self.0.clone() })
         }
 
         fn envelopes(&self) -> Option<EnvelopeStats> {
-            Some(EnvelopeStats {
-                rate_per_second: 1.0,
-                by_aspect: self.0.clone(),
-            })
+            Some(EnvelopeStats { rate_per_second: 1.0, by_aspect: self.0.clone() })
         }
     }
 
@@ -194,17 +159,10 @@ fn labels_of_every_kind_are_unchanged() {
     .map(String::from)
     .into();
     labels.push("x".repeat(100_000));
-    labels.extend(
-        (0..=0x2ff)
-            .filter_map(char::from_u32)
-            .map(|char| format!("one {char}")),
-    );
+    labels.extend((0..=0x2ff).filter_map(char::from_u32).map(|char| format!("one {char}")));
 
     let labels: BTreeMap<String, u64> = labels.into_iter().zip(1..).collect();
-    let server =
-        LocalServer::without_baseline(Aggregator::new().source(Labels(labels.clone())), |server| {
-            server
-        });
+    let server = LocalServer::without_baseline(Aggregator::new().source(Labels(labels.clone())), |server| server);
     for gzip in [false, true] {
         let Pages { json, texts } = Pages::get(server.address, gzip);
         assert_eq!(json.channels.by_pattern, labels);
@@ -241,9 +199,7 @@ fn a_million_patterns_are_complete_and_their_memory_is_released() {
         assert_eq!(json.channels.total_active, ManyPatterns::PATTERNS);
         let patterns = json.channels.by_pattern;
         assert_eq!(patterns.len() as u64, ManyPatterns::PATTERNS);
-        let is_expected = |((name, count), n): ((&String, &u64), u64)| {
-            *count == n && *name == ManyPatterns::pattern(n)
-        };
+        let is_expected = |((name, count), n): ((&String, &u64), u64)| *count == n && *name == ManyPatterns::pattern(n);
         assert!(patterns.iter().zip(0..).all(is_expected));
         for page in texts {
             let family = "parsec_telemetry_channels_by_pattern";
@@ -262,8 +218,5 @@ fn a_million_patterns_are_complete_and_their_memory_is_released() {
         let now = server.usage();
         (now.allocated < server.baseline.allocated + MIB).then_some(now)
     });
-    println!(
-        "a million patterns: before {}; maximum {max}; after {after}",
-        server.baseline
-    );
+    println!("a million patterns: before {}; maximum {max}; after {after}", server.baseline);
 }

@@ -18,11 +18,7 @@ use crate::{GET_JSON, GET_READY, NEVER, SHORT, sources};
 #[test]
 fn server_with_stalled_clients_ends_after_drain_timeout() {
     let mut server = LocalServer::with_aggregator(sources::large(), |server| {
-        server
-            .header_read_timeout(NEVER)
-            .idle_timeout(NEVER)
-            .write_timeout(NEVER)
-            .drain_timeout(SHORT)
+        server.header_read_timeout(NEVER).idle_timeout(NEVER).write_timeout(NEVER).drain_timeout(SHORT)
     });
     let stalled_clients = |address| {
         let sent = [
@@ -57,9 +53,7 @@ fn dropping_the_server_while_it_drains_closes_every_connection() {
     let _exclusive = exclusive();
     let server = Server::builder(Aggregator::new()).drain_timeout(NEVER);
     let (address, mut client) = runtime().block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, receiver) = oneshot::channel();
         let task = tokio::spawn(server.build().serve(listener, receiver));

@@ -34,14 +34,11 @@ fn client_that_sends_single_bytes_is_disconnected_after_header_read_timeout() {
 
 #[test]
 fn client_that_does_not_read_is_disconnected_after_write_timeout() {
-    let server = LocalServer::with_aggregator(sources::large(), |server| {
-        server.write_timeout(SHORT).idle_timeout(NEVER)
-    });
+    let server =
+        LocalServer::with_aggregator(sources::large(), |server| server.write_timeout(SHORT).idle_timeout(NEVER));
     let mut client = server.connect();
     // The responses exceed the socket buffers, so the server has to wait.
-    client
-        .write_all(GET_JSON.repeat(80).as_bytes())
-        .expect("sent");
+    client.write_all(GET_JSON.repeat(80).as_bytes()).expect("sent");
     poll("the connection is closed", || client.write_all(b"x").err());
     drop(client);
     server.assert_recovers();
@@ -50,13 +47,10 @@ fn client_that_does_not_read_is_disconnected_after_write_timeout() {
 /// Each single read is in time. All of them together are not.
 #[test]
 fn client_that_reads_slowly_is_disconnected_after_write_timeout() {
-    let server = LocalServer::with_aggregator(sources::large(), |server| {
-        server.write_timeout(2 * SHORT).idle_timeout(NEVER)
-    });
+    let server =
+        LocalServer::with_aggregator(sources::large(), |server| server.write_timeout(2 * SHORT).idle_timeout(NEVER));
     let mut client = server.connect();
-    client
-        .write_all(GET_JSON.repeat(80).as_bytes())
-        .expect("sent");
+    client.write_all(GET_JSON.repeat(80).as_bytes()).expect("sent");
     let mut buffer = [0; 4096];
     poll("the connection is closed", || {
         thread::sleep(SHORT / 8);

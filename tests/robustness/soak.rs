@@ -14,8 +14,7 @@ use crate::child_server::{ChildServer, Kind};
 use crate::observer::Observer;
 use crate::sources::TOKENS;
 
-/// Half of the time is for the attacks in turn, half for all of them together with failing sources
-/// and rules.
+/// Half of the time is for the attacks in turn, half for all of them together with failing sources and rules.
 #[test]
 #[ignore = "takes 20 seconds, or PARSEC_SOAK_SECONDS"]
 fn server_survives_each_attack_and_all_of_them_at_once() {

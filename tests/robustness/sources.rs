@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheStats, ChannelStats, HistoryStats, PresenceStats, Severity, Source,
-    TokenStats,
+    Aggregator, AlertRule, CacheStats, ChannelStats, HistoryStats, PresenceStats, Severity, Source, TokenStats,
 };
 
 use crate::SHORT;
@@ -38,10 +37,7 @@ struct Tokens;
 
 impl Source for Tokens {
     fn tokens(&self) -> Option<TokenStats> {
-        Some(TokenStats {
-            active_count: TOKENS,
-            ..Default::default()
-        })
+        Some(TokenStats { active_count: TOKENS, ..Default::default() })
     }
 }
 
@@ -51,10 +47,7 @@ struct Large;
 impl Source for Large {
     fn channels(&self) -> Option<ChannelStats> {
         let pattern = |n: u64| (format!("{n:0>1024}"), n);
-        Some(ChannelStats {
-            total_active: 0,
-            by_pattern: (0..256).map(pattern).collect(),
-        })
+        Some(ChannelStats { total_active: 0, by_pattern: (0..256).map(pattern).collect() })
     }
 }
 
@@ -76,11 +69,7 @@ impl ManyPatterns {
 
 impl Source for ManyPatterns {
     fn channels(&self) -> Option<ChannelStats> {
-        let patterns = if self.0.load(Relaxed) {
-            0
-        } else {
-            Self::PATTERNS
-        };
+        let patterns = if self.0.load(Relaxed) { 0 } else { Self::PATTERNS };
         Some(ChannelStats {
             total_active: patterns,
             by_pattern: (0..patterns).map(|n| (Self::pattern(n), n)).collect(),
@@ -129,17 +118,10 @@ struct Extreme;
 
 impl Source for Extreme {
     fn presence(&self) -> Option<PresenceStats> {
-        Some(PresenceStats {
-            total_users: u64::MAX,
-            total_agents: u64::MAX,
-            average_per_channel: f64::NAN,
-        })
+        Some(PresenceStats { total_users: u64::MAX, total_agents: u64::MAX, average_per_channel: f64::NAN })
     }
 
     fn cache(&self) -> Option<CacheStats> {
-        Some(CacheStats {
-            hit_rate_pct: f64::INFINITY,
-            ..Default::default()
-        })
+        Some(CacheStats { hit_rate_pct: f64::INFINITY, ..Default::default() })
     }
 }

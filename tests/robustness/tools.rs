@@ -24,9 +24,7 @@ fn slow_bodies_do_not_delay_other_clients() {
 
 #[test]
 fn slow_reads_do_not_delay_other_clients() {
-    survives_slowhttptest(&[
-        "-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-k", "3",
-    ]);
+    survives_slowhttptest(&["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-k", "3"]);
 }
 
 #[test]
@@ -44,10 +42,7 @@ fn survives(tool: &str, args: &[&str]) {
     let mut attack = ChildGuard(
         Command::new(program)
             .args(args)
-            .arg(format!(
-                "http://{}/parsec/telemetry/metrics",
-                server.address
-            ))
+            .arg(format!("http://{}/parsec/telemetry/metrics", server.address))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

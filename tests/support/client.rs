@@ -28,9 +28,7 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, bytes: &str) {
-        self.stream
-            .write_all(bytes.as_bytes())
-            .expect("the server reads");
+        self.stream.write_all(bytes.as_bytes()).expect("the server reads");
     }
 
     pub(crate) fn send_get(&mut self, path: &str) {
@@ -66,20 +64,13 @@ impl Client {
             let previous = headers.insert(name.to_ascii_lowercase(), value.to_owned());
             assert_eq!(previous, None, "duplicate header: {line}");
         }
-        Reply {
-            version,
-            status,
-            headers,
-            body: Vec::new(),
-        }
+        Reply { version, status, headers, body: Vec::new() }
     }
 
     fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("a line");
-        line.strip_suffix("\r\n")
-            .expect("a complete line")
-            .to_owned()
+        line.strip_suffix("\r\n").expect("a complete line").to_owned()
     }
 
     /// Waits until the server closes the connection, and asserts that it sends nothing before.

@@ -39,9 +39,7 @@ pub(crate) fn get_json_within(seconds: &str) -> Request<()> {
 
 /// A server that takes a snapshot for every request.
 pub(crate) fn uncached(aggregator: Aggregator) -> Server {
-    Server::builder(aggregator)
-        .max_snapshot_age(Duration::ZERO)
-        .build()
+    Server::builder(aggregator).max_snapshot_age(Duration::ZERO).build()
 }
 
 pub(crate) fn call(server: &Server, method: Method, uri: &str) -> Page {
@@ -51,13 +49,8 @@ pub(crate) fn call(server: &Server, method: Method, uri: &str) -> Page {
 
 /// The output of a future. Panics after [`DEADLINE`].
 pub(crate) fn answer<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
-    runtime
-        .block_on(async { tokio::time::timeout(DEADLINE, future).await })
-        .expect("an answer in time")
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await }).expect("an answer in time")
 }
 
 pub(crate) fn body(page: &Page) -> Bytes {
@@ -81,8 +74,7 @@ pub(crate) fn snapshot(page: &Page) -> Snapshot {
 }
 
 pub(crate) fn parse_snapshot(json: &[u8]) -> Snapshot {
-    serde_json::from_slice(json)
-        .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(json)))
+    serde_json::from_slice(json).unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(json)))
 }
 
 /// The names of the sources that are stale.

@@ -21,10 +21,7 @@ pub(crate) struct RunningServer {
 
 impl RunningServer {
     /// Runs `server` on four worker threads.
-    pub(crate) fn start<F>(
-        ip: impl Into<IpAddr>,
-        server: impl FnOnce(TcpListener, oneshot::Receiver<()>) -> F,
-    ) -> Self
+    pub(crate) fn start<F>(ip: impl Into<IpAddr>, server: impl FnOnce(TcpListener, oneshot::Receiver<()>) -> F) -> Self
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -44,31 +41,20 @@ impl RunningServer {
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime
-            .block_on(TcpListener::bind((ip.into(), 0)))
-            .expect("a free port");
+        let listener = runtime.block_on(TcpListener::bind((ip.into(), 0))).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, receiver) = oneshot::channel();
         let task = runtime.spawn(server(listener, receiver));
-        Self {
-            address,
-            shutdown: Some(shutdown),
-            task: Some(task),
-            runtime: Some(runtime),
-        }
+        Self { address, shutdown: Some(shutdown), task: Some(task), runtime: Some(runtime) }
     }
 
     pub(crate) fn of(server: Server) -> Self {
-        Self::start(Ipv4Addr::LOCALHOST, |listener, shutdown| {
-            server.serve(listener, shutdown)
-        })
+        Self::start(Ipv4Addr::LOCALHOST, |listener, shutdown| server.serve(listener, shutdown))
     }
 
     /// Calls [`serve`].
     pub(crate) fn serve(aggregator: Aggregator) -> Self {
-        Self::start(Ipv4Addr::LOCALHOST, |listener, shutdown| {
-            serve(listener, aggregator, shutdown)
-        })
+        Self::start(Ipv4Addr::LOCALHOST, |listener, shutdown| serve(listener, aggregator, shutdown))
     }
 
     pub(crate) fn connect(&self) -> Client {

@@ -5,9 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use parsec_telemetry::{
-    AlertRule, CacheStats, ChannelStats, HistoryStats, PresenceStats, Severity, Source,
-};
+use parsec_telemetry::{AlertRule, CacheStats, ChannelStats, HistoryStats, PresenceStats, Severity, Source};
 
 use super::poll::poll;
 
@@ -21,10 +19,7 @@ pub(crate) struct CountsCalls {
 impl CountsCalls {
     /// Each call takes this long.
     pub(crate) fn taking(duration: Duration) -> Self {
-        Self {
-            duration,
-            ..Self::default()
-        }
+        Self { duration, ..Self::default() }
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -35,10 +30,7 @@ impl CountsCalls {
 impl Source for CountsCalls {
     fn history(&self) -> Option<HistoryStats> {
         thread::sleep(self.duration);
-        Some(HistoryStats {
-            total_envelopes_buffered: self.calls.fetch_add(1, Relaxed) + 1,
-            ..Default::default()
-        })
+        Some(HistoryStats { total_envelopes_buffered: self.calls.fetch_add(1, Relaxed) + 1, ..Default::default() })
     }
 }
 
@@ -49,10 +41,7 @@ pub(crate) const SIZE_ENTRIES: u64 = 7;
 
 impl Source for Responsive {
     fn cache(&self) -> Option<CacheStats> {
-        Some(CacheStats {
-            size_entries: SIZE_ENTRIES,
-            ..Default::default()
-        })
+        Some(CacheStats { size_entries: SIZE_ENTRIES, ..Default::default() })
     }
 }
 
@@ -62,10 +51,7 @@ pub(crate) struct Large;
 impl Source for Large {
     fn channels(&self) -> Option<ChannelStats> {
         let pattern = |n: u64| (format!("{n:0>1024}"), n);
-        Some(ChannelStats {
-            total_active: 0,
-            by_pattern: (0..2048).map(pattern).collect(),
-        })
+        Some(ChannelStats { total_active: 0, by_pattern: (0..2048).map(pattern).collect() })
     }
 }
 
@@ -151,9 +137,6 @@ pub(crate) struct Gated(Arc<Shared>);
 impl Source for Gated {
     fn presence(&self) -> Option<PresenceStats> {
         self.0.pass();
-        Some(PresenceStats {
-            total_users: 1,
-            ..Default::default()
-        })
+        Some(PresenceStats { total_users: 1, ..Default::default() })
     }
 }

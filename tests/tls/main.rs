@@ -40,9 +40,7 @@ struct FixedTime;
 
 impl TimeProvider for FixedTime {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(
-            4_102_444_800,
-        )))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(4_102_444_800)))
     }
 }
 
@@ -52,37 +50,26 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, handler: Handler) {
         let (acceptor, handler) = (acceptor.clone(), handler.clone());
         tokio::spawn(async move {
             let stream = timeout(DEADLINE, acceptor.accept(stream)).await??;
-            hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), handler)
-                .await?;
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await?;
             Ok::<_, Box<dyn Error + Send + Sync>>(())
         });
     }
 }
 
 #[tokio::test]
-async fn handler_behind_a_tls_acceptor_serves_its_page_to_tls_clients_only()
--> Result<(), Box<dyn Error>> {
+async fn handler_behind_a_tls_acceptor_serves_its_page_to_tls_clients_only() -> Result<(), Box<dyn Error>> {
     let tokens = TokenCounters::new();
     tokens.issued();
     let handler = Aggregator::new().source(tokens).handler();
     let certificate = CertificateDer::from(CERTIFICATE);
     let key = PrivateKeyDer::try_from(KEY)?;
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)?;
+    let server = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.clone()], key)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    tokio::spawn(serve(
-        listener,
-        TlsAcceptor::from(Arc::new(server)),
-        handler,
-    ));
+    tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(server)), handler));
 
     let mut plain = TcpStream::connect(address).await?;
-    plain
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await?;
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
     let mut response = Vec::new();
     timeout(DEADLINE, plain.read_to_end(&mut response)).await??;
     assert!(!response.starts_with(b"HTTP/"), "{response:?}");
