@@ -1,9 +1,8 @@
-//! Law: whatever is asked for, by any method, at any path and under any headers, the server answers with one of a few
-//! statuses and with headers that are true of what comes with them; without its token it shows the probes and nothing
-//! else; and a page that is got is one, of the format that its headers say, to readers that are none of ours.
+//! Properties: a request with any method, path and headers gets one of four statuses, and headers that describe the
+//! body. Without the token, only the probes are served. Independent parsers accept a page in the format that its
+//! headers name.
 //!
-//! An input is read as a request is written: a line of method, target and version, then a line for each header, then an
-//! empty line.
+//! The input is the text of a request: a line of method, target and version, a line for each header, and an empty line.
 
 #![no_main]
 
@@ -27,7 +26,7 @@ use parsec_telemetry::{Aggregator, AlertRule, EnvelopeCounters, ManualClock, Ser
 
 const TOKEN: &str = "s3cret";
 
-/// One that shows its pages to everybody, and one that wants a token.
+/// A server without a token, and one with a token.
 static SERVERS: LazyLock<[Server; 2]> = LazyLock::new(|| {
     let clock = ManualClock::new();
     let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
@@ -38,16 +37,16 @@ static SERVERS: LazyLock<[Server; 2]> = LazyLock::new(|| {
     let aggregator = Aggregator::new()
         .clock(clock.clock())
         .source(envelopes)
-        .with_alerts(vec![always.description("It \"fires\".")])
-        .expect("a rule with a name");
-    let locked = Server::builder(aggregator.clone()).bearer_token(TOKEN);
+        .with_alerts(vec![always.description("Rule \"always\".")])
+        .expect("a valid rule");
+    let protected = Server::builder(aggregator.clone()).bearer_token(TOKEN);
     [
         Server::builder(aggregator).build(),
-        locked.expect("a token").build(),
+        protected.expect("a valid token").build(),
     ]
 });
 
-/// The request that the bytes describe, as far as it is one.
+/// Parses a request. Returns `None` if a part of it is invalid.
 fn request(bytes: &[u8]) -> Option<Request<()>> {
     let mut lines = bytes.split(|&byte| byte == b'\n');
     let mut first = lines.next()?.split(|&byte| byte == b' ');
@@ -70,15 +69,15 @@ fn request(bytes: &[u8]) -> Option<Request<()>> {
     Some(request)
 }
 
-/// What a future is that has no reason to wait.
-fn at_once<F: Future>(future: F) -> F::Output {
+/// Polls a future that must be ready.
+fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("a body that is there has nothing to wait for"),
+        Poll::Pending => panic!("the body is complete, so the future is ready"),
     }
 }
 
-/// Whether a request has the token, once.
+/// Returns whether a request has exactly one token, and the right one.
 fn has_token(request: &Request<()>) -> bool {
     let mut given = request.headers().get_all(AUTHORIZATION).iter();
     let (Some(given), None) = (given.next(), given.next()) else {
@@ -88,49 +87,49 @@ fn has_token(request: &Request<()>) -> bool {
     scheme.eq_ignore_ascii_case(b"Bearer ") && token.trim_ascii() == TOKEN.as_bytes()
 }
 
-fn unpacked(body: &[u8]) -> Vec<u8> {
+fn gunzip(body: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let read = GzDecoder::new(body).read_to_end(&mut plain);
-    read.expect("what says that it is gzip is");
+    read.expect("Content-Encoding names the coding of the body");
     plain
 }
 
-fn check(server: &Server, request: &Request<()>, wants_token: bool) {
-    let (reply, body) = server.handle(request).into_parts();
-    let body = at_once(body.collect()).expect("infallible").to_bytes();
-    let said = |name| {
-        let value = reply.headers.get(name);
+fn check(server: &Server, request: &Request<()>, is_protected: bool) {
+    let (head, body) = server.handle(request).into_parts();
+    let body = ready(body.collect()).expect("infallible").to_bytes();
+    let header = |name| {
+        let value = head.headers.get(name);
         value.map(|value: &HeaderValue| value.to_str().expect("printable"))
     };
-    let (status, path) = (reply.status.as_u16(), request.uri().path());
+    let (status, path) = (head.status.as_u16(), request.uri().path());
 
     assert!([200, 401, 404, 405].contains(&status), "{status}");
     let is_probe = ["/healthz", "/readyz"].contains(&path);
-    let is_locked = wants_token && !is_probe && !has_token(request);
-    assert_eq!(status == 401, is_locked);
-    assert_eq!(status == 401, said(WWW_AUTHENTICATE).is_some());
-    assert_eq!(status == 405, said(ALLOW).is_some());
-    assert_eq!(said(CACHE_CONTROL), Some("no-store"));
-    assert_eq!(said(X_CONTENT_TYPE_OPTIONS), Some("nosniff"));
+    let is_rejected = is_protected && !is_probe && !has_token(request);
+    assert_eq!(status == 401, is_rejected);
+    assert_eq!(status == 401, header(WWW_AUTHENTICATE).is_some());
+    assert_eq!(status == 405, header(ALLOW).is_some());
+    assert_eq!(header(CACHE_CONTROL), Some("no-store"));
+    assert_eq!(header(X_CONTENT_TYPE_OPTIONS), Some("nosniff"));
     if request.method() == Method::HEAD && status == 200 {
         assert!(body.is_empty());
         return;
     }
-    if let Some(length) = said(CONTENT_LENGTH) {
+    if let Some(length) = header(CONTENT_LENGTH) {
         assert_eq!(length, body.len().to_string());
     }
-    let page = match said(CONTENT_ENCODING) {
+    let page = match header(CONTENT_ENCODING) {
         None => body.to_vec(),
         Some(encoding) => {
             assert_eq!(encoding, "gzip");
-            unpacked(&body)
+            gunzip(&body)
         }
     };
     if status != 200 {
         assert!(page.ends_with(b"\n") && !page.contains(&0));
         return;
     }
-    match (path, said(CONTENT_TYPE).expect("a type")) {
+    match (path, header(CONTENT_TYPE).expect("a content type")) {
         ("/parsec/metrics", "application/json") => {
             assert!(matches!(Json::read(&page), Ok(Json::Object(_))));
         }
@@ -145,14 +144,14 @@ fn check(server: &Server, request: &Request<()>, wants_token: bool) {
         }
         ("/", "text/html; charset=utf-8")
         | ("/healthz" | "/readyz", "text/plain; charset=utf-8") => {}
-        (path, kind) => panic!("{path} is {kind}"),
+        (path, kind) => panic!("unexpected type of {path}: {kind}"),
     }
 }
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(request) = request(bytes) {
-        let [open, locked] = &*SERVERS;
+        let [open, protected] = &*SERVERS;
         check(open, &request, false);
-        check(locked, &request, true);
+        check(protected, &request, true);
     }
 });

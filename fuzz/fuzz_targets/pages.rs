@@ -1,10 +1,8 @@
-//! Law: whatever the names, the numbers and the times of a snapshot, both of its pages are pages, and readers that are
-//! none of ours find in both the numbers that the snapshot has: under the names, in the order and of the types of the
-//! wire contract, with every label whole, and nothing else.
+//! Property: for any names, numbers and times in a snapshot, both pages are valid, and independent readers find the
+//! snapshot's values in them: with the names, order and types of the wire contract, with unchanged label values, and
+//! nothing else.
 //!
-//! The JSON page, which is written by hand, is also to the byte what serde makes of the snapshot.
-//!
-//! A float that is not finite reads as 0, and a time that RFC 3339 cannot write as the nearest that it can.
+//! A float that is not finite reads as 0, and a time that RFC 3339 cannot represent as the nearest one that it can.
 
 #![no_main]
 
@@ -16,8 +14,9 @@ use fuzzing::moment::{Moment, SECOND, read_rfc3339, system_time};
 use fuzzing::text::{self, Family, Sample};
 use libfuzzer_sys::fuzz_target;
 use parsec_telemetry::{
-    AlertRule, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format, HistoryStats,
-    PresenceStats, Severity, Snapshot, TokenStats, evaluate_alerts,
+    AlertRule, AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format,
+    HistoryStats, PresenceStats, RuleStatus, Severity, Snapshot, SourceStatus, TokenStats,
+    evaluate_alerts,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -30,38 +29,66 @@ struct Input {
     cache: (Float, u64, u64, u64),
     at: Moment,
     rules: Vec<Rule>,
-    /// Instead of those that the rules make of the snapshot.
+    /// Defaults to the alerts of the rules.
     alerts: Option<Vec<Alert>>,
+    sources: Vec<Origin>,
+    started_at: Moment,
 }
 
 #[derive(Arbitrary, Debug)]
 struct Rule {
     name: Name,
-    severity: Word,
+    severity: Level,
     description: Name,
-    fires: bool,
+    state: State,
+    since: Option<Moment>,
+    resolved_at: Option<Moment>,
+    for_seconds: Float,
+    fired_total: u64,
+    failures_total: u64,
+    error: Option<Name>,
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+struct Alert {
+    name: Name,
+    severity: Level,
+    description: Name,
+    at: Moment,
+    since: Moment,
 }
 
 #[derive(Arbitrary, Debug)]
-struct Alert {
+struct Origin {
     name: Name,
-    severity: Word,
-    description: Name,
-    at: Moment,
+    type_name: Name,
+    up: bool,
+    age_seconds: Option<Float>,
+    panics_total: u64,
+    timeouts_total: u64,
+    error: Option<Name>,
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Word {
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
     Info,
     Warning,
     Critical,
 }
 
-/// Text that is likely to be hard on one of the formats.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Inactive,
+    Pending,
+    Firing,
+    Resolved,
+}
+
+/// Text that is likely to need escaping in one of the formats.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name(String);
 
-const HARD: [&str; 20] = [
+const SPECIAL: [&str; 20] = [
     "\\", "\"", "\n", "\r", "\\n", "\\\"", "{", "}", "\"}", ",", "=", "=\"", " ", "#", "# HELP ",
     "\t", "\0", "\u{7f}", "\u{85}", "\u{2028}",
 ];
@@ -71,7 +98,7 @@ impl Arbitrary<'_> for Name {
         let mut name = String::new();
         for _ in 0..u.int_in_range(0..=8)? {
             if u.arbitrary()? {
-                name.push_str(u.choose(&HARD)?);
+                name.push_str(u.choose(&SPECIAL)?);
             } else {
                 name.push(u.arbitrary()?);
             }
@@ -106,24 +133,24 @@ impl Arbitrary<'_> for Float {
         Ok(Self(match u.int_in_range(0..=2)? {
             0 => *u.choose(&ODD)?,
             1 => u.arbitrary()?,
-            // As a rate or a percentage is: a ratio of counts.
+            // A ratio of counts, as rates and percentages are.
             _ => f64::from(u.arbitrary::<u32>()?) / f64::from(u.arbitrary::<u16>()?),
         }))
     }
 }
 
 impl Float {
-    /// As the pages show it.
-    fn shown(self) -> f64 {
-        if self.0.is_nan() || self.0.is_infinite() {
-            0.0
-        } else {
-            self.0
-        }
+    /// Returns the value that the pages show.
+    fn written(self) -> f64 {
+        if self.is_finite() { self.0 } else { 0.0 }
+    }
+
+    fn is_finite(self) -> bool {
+        !self.0.is_nan() && !self.0.is_infinite()
     }
 }
 
-impl Word {
+impl Level {
     fn severity(self) -> Severity {
         match self {
             Self::Info => Severity::Info,
@@ -141,8 +168,82 @@ impl Word {
     }
 }
 
+impl State {
+    fn state(self) -> AlertState {
+        match self {
+            Self::Inactive => AlertState::Inactive,
+            Self::Pending => AlertState::Pending,
+            Self::Firing => AlertState::Firing,
+            Self::Resolved => AlertState::Resolved,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl Rule {
+    fn status(&self) -> RuleStatus {
+        RuleStatus {
+            name: self.name.0.clone(),
+            severity: self.severity.severity(),
+            description: self.description.0.clone(),
+            state: self.state.state(),
+            since: self.since.map(|since| system_time(since.nanos())),
+            resolved_at: self.resolved_at.map(|at| system_time(at.nanos())),
+            for_seconds: self.for_seconds.0,
+            fired_total: self.fired_total,
+            failures_total: self.failures_total,
+            error: self.error.clone().map(|error| error.0),
+        }
+    }
+
+    fn fires(&self) -> bool {
+        self.state == State::Firing
+    }
+
+    fn alert_rule(&self) -> AlertRule {
+        let fires = self.fires();
+        let severity = self.severity.severity();
+        AlertRule::new(self.name.0.clone(), severity, move |_| fires)
+            .description(self.description.0.clone())
+    }
+}
+
+impl Origin {
+    fn status(&self) -> SourceStatus {
+        SourceStatus {
+            name: self.name.0.clone(),
+            type_name: self.type_name.0.clone(),
+            up: self.up,
+            age_seconds: self.age_seconds.map(|age| age.0),
+            panics_total: self.panics_total,
+            timeouts_total: self.timeouts_total,
+            error: self.error.clone().map(|error| error.0),
+        }
+    }
+
+    fn age_seconds(&self) -> Option<Float> {
+        self.age_seconds.filter(|age| age.is_finite())
+    }
+}
+
 impl Input {
-    fn snapshot(&self, alerts: Vec<FiringAlert>) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
+        let alerts = self.alerts();
+        let alert = |alert: &Alert| FiringAlert {
+            name: alert.name.0.clone(),
+            severity: alert.severity.severity(),
+            description: alert.description.0.clone(),
+            at: system_time(alert.at.nanos()),
+            since: system_time(alert.since.nanos()),
+        };
         let counts = |names: &BTreeMap<Name, u64>| {
             names.iter().map(|(name, &n)| (name.0.clone(), n)).collect()
         };
@@ -176,197 +277,199 @@ impl Input {
                 evictions_last_hour: self.cache.3,
             },
             at: system_time(self.at.nanos()),
-            alerts,
+            alerts: alerts.iter().map(alert).collect(),
+            rules: self.rules.iter().map(Rule::status).collect(),
+            sources: self.sources.iter().map(Origin::status).collect(),
+            started_at: system_time(self.started_at.nanos()),
         }
     }
 
-    fn rules(&self) -> Vec<AlertRule> {
-        let rule = |rule: &Rule| {
-            let fires = rule.fires;
-            AlertRule::new(rule.name.0.clone(), rule.severity.severity(), move |_| {
-                fires
-            })
-            .description(rule.description.0.clone())
-        };
-        self.rules.iter().map(rule).collect()
-    }
-
-    /// The alerts of the snapshot, as they are given.
-    fn given(&self) -> Option<Vec<FiringAlert>> {
-        let alert = |alert: &Alert| FiringAlert {
-            name: alert.name.0.clone(),
-            severity: alert.severity.severity(),
-            description: alert.description.0.clone(),
-            at: system_time(alert.at.nanos()),
-        };
-        self.alerts
-            .as_ref()
-            .map(|alerts| alerts.iter().map(alert).collect())
-    }
-
-    /// The alerts that ought to be in the snapshot: name, severity, description and time.
-    fn alerts(&self) -> Vec<(&str, &str, &str, i128)> {
-        match &self.alerts {
-            Some(alerts) => alerts
-                .iter()
-                .map(|alert| {
-                    let at = alert.at.nanos();
-                    (
-                        alert.name.0.as_str(),
-                        alert.severity.text(),
-                        alert.description.0.as_str(),
-                        at,
-                    )
-                })
-                .collect(),
-            None => {
-                let mut firing: Vec<_> = self
-                    .rules
-                    .iter()
-                    .filter(|rule| rule.fires)
-                    .map(|rule| {
-                        let at = self.at.nanos();
-                        (
-                            rule.name.0.as_str(),
-                            rule.severity.text(),
-                            rule.description.0.as_str(),
-                            at,
-                        )
-                    })
-                    .collect();
-                // Stable: of rules with one name, the one that was added first.
-                firing.sort_by_key(|&(name, ..)| name);
-                firing
-            }
-        }
+    /// Returns the alerts of the snapshot.
+    fn alerts(&self) -> Vec<Alert> {
+        self.alerts.clone().unwrap_or_else(|| {
+            let firing = self.rules.iter().filter(|rule| rule.fires());
+            let alert = |rule: &Rule| Alert {
+                name: rule.name.clone(),
+                severity: rule.severity,
+                description: rule.description.clone(),
+                at: self.at,
+                since: self.at,
+            };
+            let mut alerts: Vec<Alert> = firing.map(alert).collect();
+            // Stable: rules with the same name keep their order.
+            alerts.sort_by(|a, b| a.name.cmp(&b.name));
+            alerts
+        })
     }
 }
 
 // The JSON page
 
-/// The object that the contract describes. Times are left as the integers that they stand for.
+fn int(n: u64) -> Json {
+    Json::Int(n.into())
+}
+
+fn nonzero(n: u64) -> Option<Json> {
+    (n != 0).then(|| int(n))
+}
+
+fn float(float: Float) -> Json {
+    Json::Float(float.written())
+}
+
+fn string(text: &str) -> Json {
+    Json::Text(text.to_owned())
+}
+
+fn nonempty(name: &Name) -> Option<Json> {
+    (!name.0.is_empty()).then(|| string(&name.0))
+}
+
+/// The nearest time that the page can show, as an integer.
+fn time(moment: Moment) -> Json {
+    // From the year 0 to the last second of 9999 in the time zone with the largest offset.
+    const FIRST: i128 = -62_167_219_200 * SECOND;
+    const LAST: i128 = 253_402_207_201 * SECOND - 1;
+    Json::Int(moment.nanos().clamp(FIRST, LAST))
+}
+
+fn counts(names: &BTreeMap<Name, u64>) -> Option<Json> {
+    let entry = |(name, &n): (&Name, &u64)| (name.0.clone(), int(n));
+    (!names.is_empty()).then(|| Json::Object(names.iter().map(entry).collect()))
+}
+
+fn list(values: Vec<Json>) -> Option<Json> {
+    (!values.is_empty()).then_some(Json::List(values))
+}
+
+/// Returns an object without the keys whose value is `None`.
+fn object<const N: usize>(entries: [(&str, Option<Json>); N]) -> Json {
+    let present = |(key, value): (&str, Option<Json>)| value.map(|value| (key.to_owned(), value));
+    Json::Object(entries.into_iter().filter_map(present).collect())
+}
+
+impl Alert {
+    fn json(&self) -> Json {
+        object([
+            ("name", Some(string(&self.name.0))),
+            ("severity", Some(string(self.severity.text()))),
+            ("description", nonempty(&self.description)),
+            ("at", Some(time(self.at))),
+            ("since", Some(time(self.since))),
+        ])
+    }
+}
+
+impl Rule {
+    fn json(&self) -> Json {
+        let for_seconds = Some(self.for_seconds).filter(|seconds| seconds.written() != 0.0);
+        object([
+            ("name", Some(string(&self.name.0))),
+            ("severity", Some(string(self.severity.text()))),
+            ("description", nonempty(&self.description)),
+            ("state", Some(string(self.state.text()))),
+            ("since", self.since.map(time)),
+            ("resolved_at", self.resolved_at.map(time)),
+            ("for_seconds", for_seconds.map(float)),
+            ("fired_total", nonzero(self.fired_total)),
+            ("failures_total", nonzero(self.failures_total)),
+            ("error", self.error.as_ref().map(|error| string(&error.0))),
+        ])
+    }
+}
+
+impl Origin {
+    fn json(&self) -> Json {
+        object([
+            ("name", Some(string(&self.name.0))),
+            ("type", Some(string(&self.type_name.0))),
+            ("up", Some(Json::Bool(self.up))),
+            ("age_seconds", self.age_seconds().map(float)),
+            ("panics_total", nonzero(self.panics_total)),
+            ("timeouts_total", nonzero(self.timeouts_total)),
+            ("error", self.error.as_ref().map(|error| string(&error.0))),
+        ])
+    }
+}
+
+/// Returns the object that the contract specifies, with times as integers.
 fn json(input: &Input) -> Json {
-    let int = |n: u64| Json::Int(n.into());
-    let float = |float: Float| Json::Float(float.shown());
-    let object = |entries: Vec<(&str, Option<Json>)>| {
-        let present =
-            |(key, value): (&str, Option<Json>)| value.map(|value| (key.to_owned(), value));
-        Json::Object(entries.into_iter().filter_map(present).collect())
-    };
-    let counts = |names: &BTreeMap<Name, u64>| {
-        let entry = |(name, &n): (&Name, &u64)| (name.0.clone(), int(n));
-        (!names.is_empty()).then(|| Json::Object(names.iter().map(entry).collect()))
-    };
-    let at = |nanos: i128| Some(Json::Int(written(nanos)));
-    let text = |text: &str| Some(Json::Text(text.to_owned()));
-    let alerts: Vec<Json> = input
-        .alerts()
-        .into_iter()
-        .map(|(name, severity, description, when)| {
-            object(vec![
-                ("name", text(name)),
-                ("severity", text(severity)),
-                (
-                    "description",
-                    text(description).filter(|_| !description.is_empty()),
-                ),
-                ("at", at(when)),
-            ])
-        })
-        .collect();
-    object(vec![
-        (
-            "channels",
-            Some(object(vec![
-                ("total_active", Some(int(input.channels.0))),
-                ("by_pattern", counts(&input.channels.1)),
-            ])),
-        ),
-        (
-            "envelopes",
-            Some(object(vec![
-                ("rate_per_second", Some(float(input.envelopes.0))),
-                ("by_aspect", counts(&input.envelopes.1)),
-            ])),
-        ),
-        (
-            "presence",
-            Some(object(vec![
-                ("total_users", Some(int(input.presence.0))),
-                ("total_agents", Some(int(input.presence.1))),
-                ("average_per_channel", Some(float(input.presence.2))),
-            ])),
-        ),
-        (
-            "history",
-            Some(object(vec![
-                ("total_envelopes_buffered", Some(int(input.history.0))),
-                ("buffer_utilization_pct", Some(float(input.history.1))),
-            ])),
-        ),
-        (
-            "tokens",
-            Some(object(vec![
-                ("issued_last_hour", Some(int(input.tokens.0))),
-                ("revoked_last_hour", Some(int(input.tokens.1))),
-                ("active_count", Some(Json::Int(input.tokens.2.into()))),
-            ])),
-        ),
-        (
-            "cache",
-            Some(object(vec![
-                ("hit_rate_pct", Some(float(input.cache.0))),
-                ("size_bytes", Some(int(input.cache.1))),
-                (
-                    "size_entries",
-                    Some(int(input.cache.2)).filter(|_| input.cache.2 > 0),
-                ),
-                ("evictions_last_hour", Some(int(input.cache.3))),
-            ])),
-        ),
-        ("at", at(input.at.nanos())),
+    let channels = object([
+        ("total_active", Some(int(input.channels.0))),
+        ("by_pattern", counts(&input.channels.1)),
+    ]);
+    let envelopes = object([
+        ("rate_per_second", Some(float(input.envelopes.0))),
+        ("by_aspect", counts(&input.envelopes.1)),
+    ]);
+    let presence = object([
+        ("total_users", Some(int(input.presence.0))),
+        ("total_agents", Some(int(input.presence.1))),
+        ("average_per_channel", Some(float(input.presence.2))),
+    ]);
+    let history = object([
+        ("total_envelopes_buffered", Some(int(input.history.0))),
+        ("buffer_utilization_pct", Some(float(input.history.1))),
+    ]);
+    let tokens = object([
+        ("issued_last_hour", Some(int(input.tokens.0))),
+        ("revoked_last_hour", Some(int(input.tokens.1))),
+        ("active_count", Some(Json::Int(input.tokens.2.into()))),
+    ]);
+    let cache = object([
+        ("hit_rate_pct", Some(float(input.cache.0))),
+        ("size_bytes", Some(int(input.cache.1))),
+        ("size_entries", nonzero(input.cache.2)),
+        ("evictions_last_hour", Some(int(input.cache.3))),
+    ]);
+    object([
+        ("channels", Some(channels)),
+        ("envelopes", Some(envelopes)),
+        ("presence", Some(presence)),
+        ("history", Some(history)),
+        ("tokens", Some(tokens)),
+        ("cache", Some(cache)),
+        ("at", Some(time(input.at))),
         (
             "alerts",
-            Some(Json::List(alerts)).filter(|alerts| *alerts != Json::List(Vec::new())),
+            list(input.alerts().iter().map(Alert::json).collect()),
         ),
+        ("rules", list(input.rules.iter().map(Rule::json).collect())),
+        (
+            "sources",
+            list(input.sources.iter().map(Origin::json).collect()),
+        ),
+        ("started_at", Some(time(input.started_at))),
     ])
 }
 
-/// The nearest time that the page can write: from the year 0 to the last that the time zone at the end of the world
-/// sees of the year 9999.
-fn written(nanos: i128) -> i128 {
-    const FIRST: i128 = -62_167_219_200 * SECOND;
-    const LAST: i128 = 253_402_207_201 * SECOND - 1;
-    nanos.clamp(FIRST, LAST)
-}
-
-/// The page with its times, and those of its alerts, as what they stand for.
-fn with_times_read(json: Json, of_times: bool) -> Json {
+/// Replaces the times of a page by integers.
+fn with_times_as_integers(json: Json, is_time: bool) -> Json {
     match json {
-        Json::Text(text) if of_times => Json::Int(
-            read_rfc3339(&text).unwrap_or_else(|| panic!("{text:?} is no time in RFC 3339")),
+        Json::Text(text) if is_time => Json::Int(
+            read_rfc3339(&text).unwrap_or_else(|| panic!("{text:?} is not an RFC 3339 time")),
         ),
-        // A pattern may be named `at`, but what it has is no text.
-        Json::Object(entries) => Json::Object(
-            entries
-                .into_iter()
-                .map(|(key, value)| {
-                    let is_time = key == "at";
-                    (key, with_times_read(value, is_time))
-                })
-                .collect(),
-        ),
-        Json::List(values) => Json::List(
-            values
-                .into_iter()
-                .map(|value| with_times_read(value, false))
-                .collect(),
-        ),
+        Json::Object(entries) => {
+            let entry = |(key, value): (String, Json)| {
+                // A pattern may have one of these names, but its value is a number.
+                let is_time = ["at", "since", "resolved_at", "started_at"].contains(&&*key);
+                (key, with_times_as_integers(value, is_time))
+            };
+            Json::Object(entries.into_iter().map(entry).collect())
+        }
+        Json::List(values) => {
+            let values = values.into_iter();
+            Json::List(
+                values
+                    .map(|value| with_times_as_integers(value, false))
+                    .collect(),
+            )
+        }
         other => other,
     }
 }
 
-// The Prometheus page
+// The text page
 
 #[derive(Clone, Copy, Debug)]
 enum Number {
@@ -374,8 +477,26 @@ enum Number {
     Float(f64),
 }
 
+impl From<u64> for Number {
+    fn from(n: u64) -> Self {
+        Self::Int(n.into())
+    }
+}
+
+impl From<bool> for Number {
+    fn from(is: bool) -> Self {
+        Self::Int(is.into())
+    }
+}
+
+impl From<Float> for Number {
+    fn from(float: Float) -> Self {
+        Self::Float(float.written())
+    }
+}
+
 impl Number {
-    /// Whether a text is this number, to the last bit, and no longer than any float has to be.
+    /// Returns whether `text` is exactly this number, and no longer than the longest float.
     fn is_written_as(self, text: &str) -> bool {
         const LONGEST: usize = "-2.2250738585072014e-308".len();
         match self {
@@ -394,155 +515,180 @@ impl Number {
     }
 }
 
-/// The families that the contract describes, in its order.
-fn families(input: &Input) -> Vec<Family<Number>> {
-    let int = |n: u64| Number::Int(n.into());
-    let float = |float: Float| Number::Float(float.shown());
-    let family = |name: &str, kind: &str, samples| Family {
-        name: name.to_owned(),
+fn family(name: &str, kind: &str, samples: Vec<Sample<Number>>) -> Family<Number> {
+    Family {
+        name: format!("parsec_{name}"),
         kind: kind.to_owned(),
         samples,
-    };
-    let gauge = |name: &str, value: Number| {
-        let labels = Vec::new();
-        family(name, "gauge", vec![Sample { labels, value }])
-    };
-    let by = |name: &str, kind: &str, label: &str, names: &BTreeMap<Name, u64>| {
-        let sample = |(name, &n): (&Name, &u64)| Sample {
-            labels: vec![(label.to_owned(), name.0.clone())],
-            value: int(n),
-        };
-        family(name, kind, names.iter().map(sample).collect())
-    };
-
-    let severities = ["info", "warning", "critical"];
-    let rank = |severity: &str| severities.iter().position(|known| *known == severity);
-    let firing: BTreeSet<_> = input
-        .alerts()
-        .into_iter()
-        .map(|(name, severity, ..)| (name.to_owned(), rank(severity)))
-        .collect();
-    let ruled = input
-        .rules
-        .iter()
-        .map(|rule| (rule.name.0.clone(), rank(rule.severity.text())));
-    let known: BTreeSet<_> = ruled.chain(firing.iter().cloned()).collect();
-    let by_alert = |name: &str, alerts: &BTreeSet<(String, Option<usize>)>| {
-        let sample = |alert: &(String, Option<usize>)| Sample {
-            labels: vec![
-                ("alert".to_owned(), alert.0.clone()),
-                (
-                    "severity".to_owned(),
-                    severities[alert.1.expect("a severity")].to_owned(),
-                ),
-            ],
-            value: int(firing.contains(alert).into()),
-        };
-        family(name, "gauge", alerts.iter().map(sample).collect())
-    };
-
-    let mut all = vec![
-        gauge("parsec_telemetry_channels_active", int(input.channels.0)),
-        by(
-            "parsec_telemetry_channels_by_pattern",
-            "gauge",
-            "pattern",
-            &input.channels.1,
-        ),
-        gauge(
-            "parsec_telemetry_envelope_rate_per_second",
-            float(input.envelopes.0),
-        ),
-        by(
-            "parsec_telemetry_envelopes_by_aspect",
-            "gauge",
-            "aspect",
-            &input.envelopes.1,
-        ),
-        by(
-            "parsec_telemetry_envelopes_total",
-            "counter",
-            "aspect",
-            &input.envelopes.1,
-        ),
-        gauge(
-            "parsec_telemetry_presence_total_users",
-            int(input.presence.0),
-        ),
-        gauge(
-            "parsec_telemetry_presence_total_agents",
-            int(input.presence.1),
-        ),
-        gauge(
-            "parsec_telemetry_presence_average_per_channel",
-            float(input.presence.2),
-        ),
-        gauge("parsec_telemetry_history_buffered", int(input.history.0)),
-        gauge(
-            "parsec_telemetry_history_buffer_utilization_pct",
-            float(input.history.1),
-        ),
-        gauge(
-            "parsec_telemetry_tokens_issued_last_hour",
-            int(input.tokens.0),
-        ),
-        gauge(
-            "parsec_telemetry_tokens_revoked_last_hour",
-            int(input.tokens.1),
-        ),
-        gauge(
-            "parsec_telemetry_tokens_active",
-            Number::Int(input.tokens.2.into()),
-        ),
-        gauge("parsec_telemetry_cache_hit_rate_pct", float(input.cache.0)),
-        gauge("parsec_telemetry_cache_size_bytes", int(input.cache.1)),
-        gauge("parsec_telemetry_cache_size_entries", int(input.cache.2)),
-        gauge(
-            "parsec_telemetry_cache_evictions_last_hour",
-            int(input.cache.3),
-        ),
-        by_alert("parsec_alerts_firing", &known),
-        by_alert("parsec_telemetry_alerts_firing", &firing),
-    ];
-    all.retain(|family| !family.samples.is_empty());
-    all
+    }
 }
 
-/// Checks that a page has these families, as a reader found them.
+fn gauge(name: &str, value: impl Into<Number>) -> Family<Number> {
+    family(name, "gauge", vec![sample([], value)])
+}
+
+fn sample<const N: usize>(labels: [(&str, &str); N], value: impl Into<Number>) -> Sample<Number> {
+    let label = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    Sample {
+        labels: labels.map(label).into(),
+        value: value.into(),
+    }
+}
+
+fn by(label: &str, names: &BTreeMap<Name, u64>) -> Vec<Sample<Number>> {
+    let names = names.iter();
+    names
+        .map(|(name, &n)| sample([(label, &name.0)], n))
+        .collect()
+}
+
+/// Returns the families that the contract specifies, in its order.
+fn families(input: &Input) -> Vec<Family<Number>> {
+    let mut families = section_families(input);
+    families.extend(alert_families(input));
+    families.extend(source_families(input));
+    let failures = rules_by_name(input).into_iter();
+    let failures = failures.map(|(name, rule)| sample([("alert", name)], rule.failures_total));
+    families.push(family(
+        "telemetry_rule_failures_total",
+        "counter",
+        failures.collect(),
+    ));
+    families.retain(|family| !family.samples.is_empty());
+    families
+}
+
+fn section_families(input: &Input) -> Vec<Family<Number>> {
+    vec![
+        gauge("telemetry_channels_active", input.channels.0),
+        family(
+            "telemetry_channels_by_pattern",
+            "gauge",
+            by("pattern", &input.channels.1),
+        ),
+        gauge("telemetry_envelope_rate_per_second", input.envelopes.0),
+        family(
+            "telemetry_envelopes_by_aspect",
+            "gauge",
+            by("aspect", &input.envelopes.1),
+        ),
+        family(
+            "telemetry_envelopes_total",
+            "counter",
+            by("aspect", &input.envelopes.1),
+        ),
+        gauge("telemetry_presence_total_users", input.presence.0),
+        gauge("telemetry_presence_total_agents", input.presence.1),
+        gauge("telemetry_presence_average_per_channel", input.presence.2),
+        gauge("telemetry_history_buffered", input.history.0),
+        gauge("telemetry_history_buffer_utilization_pct", input.history.1),
+        gauge("telemetry_tokens_issued_last_hour", input.tokens.0),
+        gauge("telemetry_tokens_revoked_last_hour", input.tokens.1),
+        gauge(
+            "telemetry_tokens_active",
+            Number::Int(input.tokens.2.into()),
+        ),
+        gauge("telemetry_cache_hit_rate_pct", input.cache.0),
+        gauge("telemetry_cache_size_bytes", input.cache.1),
+        gauge("telemetry_cache_size_entries", input.cache.2),
+        gauge("telemetry_cache_evictions_last_hour", input.cache.3),
+    ]
+}
+
+/// Returns the first rule of each name.
+fn rules_by_name(input: &Input) -> BTreeMap<&str, &Rule> {
+    let mut rules = BTreeMap::new();
+    for rule in &input.rules {
+        rules.entry(rule.name.0.as_str()).or_insert(rule);
+    }
+    rules
+}
+
+fn alert_families(input: &Input) -> Vec<Family<Number>> {
+    let alerts = input.alerts();
+    let firing = alerts.iter().map(|alert| (&alert.name, alert.severity));
+    let rules = input.rules.iter();
+    let firing_rules = rules.clone().filter(|rule| rule.fires());
+    let key = |rule: &'_ Rule| (rule.name.clone(), rule.severity);
+    let firing: BTreeSet<(Name, Level)> = firing
+        .map(|(name, severity)| (name.clone(), severity))
+        .chain(firing_rules.map(key))
+        .collect();
+    let known: BTreeSet<(Name, Level)> = rules.map(key).chain(firing.iter().cloned()).collect();
+    let samples = |alerts: &BTreeSet<(Name, Level)>| {
+        let alerts = alerts.iter();
+        let sample = |alert: &(Name, Level)| {
+            let labels = [("alert", &*alert.0.0), ("severity", alert.1.text())];
+            sample(labels, firing.contains(alert))
+        };
+        alerts.map(sample).collect()
+    };
+    let fired = rules_by_name(input).into_iter().map(|(name, rule)| {
+        let labels = [("alert", name), ("severity", rule.severity.text())];
+        sample(labels, rule.fired_total)
+    });
+    vec![
+        family("alerts_firing", "gauge", samples(&known)),
+        family("telemetry_alerts_firing", "gauge", samples(&firing)),
+        family("alerts_fired_total", "counter", fired.collect()),
+    ]
+}
+
+fn source_families(input: &Input) -> Vec<Family<Number>> {
+    let mut seen = BTreeSet::new();
+    let sources = input.sources.iter();
+    let sources: Vec<&Origin> = sources
+        .filter(|source| seen.insert((&source.name, &source.type_name)))
+        .collect();
+    let samples = |read: fn(&Origin) -> Option<Number>| {
+        let sample = |source: &&Origin| {
+            let labels = [("source", &*source.name.0), ("type", &source.type_name.0)];
+            Some(sample(labels, read(source)?))
+        };
+        sources.iter().filter_map(sample).collect()
+    };
+    vec![
+        family(
+            "telemetry_source_up",
+            "gauge",
+            samples(|source| Some(source.up.into())),
+        ),
+        family(
+            "telemetry_source_age_seconds",
+            "gauge",
+            samples(|source| source.age_seconds().map(Number::from)),
+        ),
+        family(
+            "telemetry_source_panics_total",
+            "counter",
+            samples(|source| Some(source.panics_total.into())),
+        ),
+        family(
+            "telemetry_source_timeouts_total",
+            "counter",
+            samples(|source| Some(source.timeouts_total.into())),
+        ),
+    ]
+}
+
+/// Compares the families that a reader found with the expected ones.
 fn compare<V: Copy + std::fmt::Debug>(
     found: &[Family<V>],
     expected: &[Family<Number>],
-    is: fn(Number, V) -> bool,
+    is_equal: fn(Number, V) -> bool,
 ) {
-    let names = |family: &[String]| family.join("\n");
-    assert_eq!(
-        names(
-            &found
-                .iter()
-                .map(|family| family.name.clone())
-                .collect::<Vec<_>>()
-        ),
-        names(
-            &expected
-                .iter()
-                .map(|family| family.name.clone())
-                .collect::<Vec<_>>()
-        )
-    );
+    let found_names: Vec<_> = found.iter().map(|family| &family.name).collect();
+    let expected_names: Vec<_> = expected.iter().map(|family| &family.name).collect();
+    assert_eq!(found_names, expected_names);
     for (found, expected) in found.iter().zip(expected) {
-        assert_eq!(found.kind, expected.kind, "{}", found.name);
-        assert_eq!(
-            found.samples.len(),
-            expected.samples.len(),
-            "{}",
-            found.name
-        );
+        let name = &found.name;
+        assert_eq!(found.kind, expected.kind, "{name}");
+        assert_eq!(found.samples.len(), expected.samples.len(), "{name}");
         for (sample, expected) in found.samples.iter().zip(&expected.samples) {
-            assert_eq!(sample.labels, expected.labels, "{}", found.name);
+            assert_eq!(sample.labels, expected.labels, "{name}");
             assert!(
-                is(expected.value, sample.value),
-                "{} is {:?} instead of {:?}",
-                found.name,
+                is_equal(expected.value, sample.value),
+                "{name} is {:?}, not {:?}",
                 sample.value,
                 expected.value
             );
@@ -550,35 +696,32 @@ fn compare<V: Copy + std::fmt::Debug>(
     }
 }
 
-/// Whether the published parser gets to see a page, too: it takes five times as long as all the rest, and what it
-/// could find is not rare.
-fn is_one_in(so_many: u8, page: &[u8]) -> bool {
+/// Selects one page in 32 for the published parser, which takes five times as long as everything else.
+fn is_selected(page: &[u8]) -> bool {
     let sum = page.iter().fold(0u8, |sum, &byte| sum.wrapping_add(byte));
-    sum.is_multiple_of(so_many)
+    sum.is_multiple_of(32)
 }
 
 fuzz_target!(|input: Input| {
-    let rules = input.rules();
-    let mut snapshot = input.snapshot(Vec::new());
-    snapshot.alerts = input
-        .given()
-        .unwrap_or_else(|| evaluate_alerts(&snapshot, &rules));
+    let snapshot = input.snapshot();
+    if input.alerts.is_none() {
+        let rules: Vec<AlertRule> = input.rules.iter().map(Rule::alert_rule).collect();
+        assert_eq!(evaluate_alerts(&snapshot, &rules), snapshot.alerts);
+    }
 
-    let page = Format::Json.render(&snapshot, &rules);
-    let by_serde = serde_json::to_string(&snapshot).expect("a snapshot has a JSON form") + "\n";
-    assert_eq!(str::from_utf8(&page), Ok(&*by_serde));
-    let found = Json::read(&page).unwrap_or_else(|error| panic!("the JSON page is none: {error}"));
-    assert_eq!(with_times_read(found, false), json(&input));
+    let page = Format::Json.render(&snapshot);
+    let found = Json::read(&page).unwrap_or_else(|error| panic!("invalid JSON page: {error}"));
+    assert_eq!(with_times_as_integers(found, false), json(&input));
 
-    let page = Format::Prometheus.render(&snapshot, &rules);
+    let page = Format::Prometheus.render(&snapshot);
     let mut expected = families(&input);
-    let found = text::read(&page).unwrap_or_else(|error| panic!("the text page is none: {error}"));
+    let found = text::read(&page).unwrap_or_else(|error| panic!("invalid text page: {error}"));
     compare(&found, &expected, Number::is_written_as);
-    if is_one_in(32, &page)
-        && let Some(found) = text::read_by_others(&page)
+    if is_selected(&page)
+        && let Some(found) = text::read_by_published_parser(&page)
     {
-        let found =
-            found.unwrap_or_else(|error| panic!("the text page is none to others: {error}"));
+        let found = found
+            .unwrap_or_else(|error| panic!("the published parser rejects the text page: {error}"));
         expected.sort_by(|a, b| a.name.cmp(&b.name));
         compare(&found, &expected, |number, value| number.as_f64() == value);
     }

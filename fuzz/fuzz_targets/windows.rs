@@ -1,11 +1,11 @@
-//! Law: whatever is counted, by whom and for whatever time, and however the clock stands, creeps and leaps meanwhile,
-//! the counters say what a plain list of numbered seconds and minutes says.
+//! Property: for any sequence of events, on any threads and with any times, and for any movement of the clock, the
+//! counters report the values of a simple model.
 //!
-//! The list is computed with by the definitions of the design page and by nothing else of the crate's: a slot is a
-//! whole second (or minute) of wall time; an event is placed by its age, of now if that is negative, nowhere if it is
-//! more than 60 of them; the slot that straddles the window's far edge weighs what is inside of what was counted in it;
-//! a rate is over the counter's age in its first minute, and over a second at least. Totals and the numbers of the hour
-//! are compared exactly, a rate to a billionth of itself.
+//! The model follows the definitions of the design page. A slot is a whole second (or minute) of wall time. An event is
+//! placed by its age: in the current slot if the age is negative, and in none if it is more than 60 slots. The partial
+//! slot at the far edge of the window is weighted by its fraction inside the window. A rate is divided by the age of the
+//! counter in its first minute, and by one second at least. Totals and hourly values must be equal; rates must agree to
+//! 1e-9.
 
 #![no_main]
 
@@ -22,17 +22,17 @@ use parsec_telemetry::{EnvelopeCounters, ManualClock, TokenCounters};
 const HOUR: i128 = 60 * MINUTE;
 const YEAR: i128 = 365 * 24 * HOUR;
 
-/// What the pages call the names that have no place, and the one that is empty.
+/// The aspect of names beyond the cardinality limit, and that of the empty name.
 const OVERFLOW: &str = "__overflow__";
 const UNKNOWN: &str = "unknown";
 
-/// The clock's documented beginning, 1 January 2026.
-const BEGINNING: i128 = 1_767_225_600 * SECOND;
+/// The time at which a `ManualClock` starts, 1 January 2026.
+const START: i128 = 1_767_225_600 * SECOND;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// How old the clock is when the counters are made.
-    made_after: Step,
+    /// How far the clock advances before the counters are created.
+    created_after: Step,
     max_aspects: u8,
     operations: Vec<Operation>,
 }
@@ -40,11 +40,11 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 enum Operation {
     Advance(Step),
-    Count {
+    Record {
         event: Event,
         when: When,
         times: u8,
-        by: Thread,
+        thread: Thread,
     },
     Snapshot,
 }
@@ -57,7 +57,7 @@ enum Event {
     },
     Issued,
     Revoked,
-    /// Counts as expired now, whenever it is said to have been.
+    /// Has no time: `expired` takes none.
     Expired,
 }
 
@@ -68,7 +68,7 @@ enum Name {
     Empty,
     Unknown,
     Overflow,
-    /// Of so many bytes, the last of which tells them apart: 128 have a place, 129 have not.
+    /// A name of this length with one of two last bytes. 128 bytes is the limit.
     Long(u8, bool),
     Any(String),
 }
@@ -77,9 +77,9 @@ enum Name {
 enum When {
     Now,
     Late(Step),
-    /// So many nanoseconds from the far edge of the last minute.
-    FarEdgeOfTheMinute(i8),
-    FarEdgeOfTheHour(i8),
+    /// This many nanoseconds from the far edge of the window.
+    FarEdgeOfMinute(i8),
+    FarEdgeOfHour(i8),
     Ahead(Step),
     At(Moment),
 }
@@ -94,25 +94,25 @@ enum Step {
     Hours(u16),
     Years(u8),
     Any(u64),
-    /// To just before, at or just after the next turn of a second or minute.
+    /// To just before, at or just after the start of the next second or minute.
     ToSecond(i8),
     ToMinute(i8),
 }
 
-/// Who counts.
+/// The thread that records an event. Three variants make the main thread the most likely.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Thread {
-    This,
-    Too,
-    Again,
-    /// A new one, which ends.
-    Other,
-    /// A new one, which has a number no more: it counts as its thread-local data is destroyed.
+    Main,
+    Main2,
+    Main3,
+    /// A new thread.
+    New,
+    /// A new thread that records while its thread-local data is destroyed, when it has no thread id anymore.
     Ending,
 }
 
 impl Step {
-    /// In nanoseconds, for somebody at `now`.
+    /// Returns the step in nanoseconds from `now`.
     fn nanos(self, now: i128) -> i128 {
         match self {
             Self::Zero => 0,
@@ -130,13 +130,13 @@ impl Step {
 }
 
 impl When {
-    /// The nanosecond, for somebody at `now`; `None` for now itself.
+    /// Returns the time in nanoseconds. `None` stands for `now`.
     fn nanos(self, now: i128) -> Option<i128> {
         match self {
             Self::Now => None,
             Self::Late(by) => Some(now - by.nanos(now)),
-            Self::FarEdgeOfTheMinute(off) => Some(now - MINUTE + i128::from(off)),
-            Self::FarEdgeOfTheHour(off) => Some(now - HOUR + i128::from(off)),
+            Self::FarEdgeOfMinute(off) => Some(now - MINUTE + i128::from(off)),
+            Self::FarEdgeOfHour(off) => Some(now - HOUR + i128::from(off)),
             Self::Ahead(by) => Some(now + by.nanos(now)),
             Self::At(moment) => Some(moment.nanos()),
         }
@@ -161,23 +161,23 @@ impl Name {
     }
 }
 
-/// The seconds, or the minutes, in which something was counted.
+/// Counts per second, or per minute.
 struct Slots {
     length: i128,
-    made: i128,
+    created_at: i128,
     counts: BTreeMap<i128, u64>,
 }
 
 impl Slots {
-    fn new(length: i128, made: i128) -> Self {
+    fn new(length: i128, created_at: i128) -> Self {
         Self {
             length,
-            made,
+            created_at,
             counts: BTreeMap::new(),
         }
     }
 
-    fn count(&mut self, now: i128, at: Option<i128>, times: u64) {
+    fn record(&mut self, now: i128, at: Option<i128>, times: u64) {
         let age = (now - at.unwrap_or(now)).max(0);
         if age <= 60 * self.length {
             *self
@@ -187,40 +187,40 @@ impl Slots {
         }
     }
 
-    /// The events of the last 60, as a fraction: only one slot is cut by the far edge.
-    fn of_the_window(&self, now: i128) -> (i128, i128) {
+    /// Returns the events of the last 60 slots as a fraction: at most one slot is partial.
+    fn window_sum(&self, now: i128) -> (i128, i128) {
         let edge = now - 60 * self.length;
-        let (mut whole, mut cut) = (0, (0, 1));
+        let (mut full, mut partial) = (0, (0, 1));
         for (&number, &count) in &self.counts {
-            let (begins, ends) = (number * self.length, (number + 1) * self.length);
-            if begins >= edge {
-                whole += i128::from(count);
-            } else if ends > edge {
-                let counted_from = if self.made < ends {
-                    begins.max(self.made)
+            let (start, end) = (number * self.length, (number + 1) * self.length);
+            if start >= edge {
+                full += i128::from(count);
+            } else if end > edge {
+                let live_from = if self.created_at < end {
+                    start.max(self.created_at)
                 } else {
-                    begins
+                    start
                 };
-                let (inside, live) = (ends - edge.max(counted_from), ends - counted_from);
-                cut = (i128::from(count) * inside, live);
+                let (inside, live) = (end - edge.max(live_from), end - live_from);
+                partial = (i128::from(count) * inside, live);
             }
         }
-        (whole * cut.1 + cut.0, cut.1)
+        (full * partial.1 + partial.0, partial.1)
     }
 
     fn rounded(&self, now: i128) -> u64 {
-        let (events, of) = self.of_the_window(now);
+        let (events, of) = self.window_sum(now);
         u64::try_from((2 * events + of).div_euclid(2 * of)).expect("counts are not negative")
     }
 
     fn rate_per_second(&self, now: i128) -> f64 {
-        let (events, of) = self.of_the_window(now);
-        let span = (now - self.made).clamp(SECOND, 60 * self.length);
+        let (events, of) = self.window_sum(now);
+        let span = (now - self.created_at).clamp(SECOND, 60 * self.length);
         (events as f64 / of as f64) / (span as f64 / SECOND as f64)
     }
 }
 
-/// The counters as they ought to be.
+/// The expected values.
 struct Model {
     now: i128,
     published: Slots,
@@ -246,13 +246,13 @@ impl Model {
         }
     }
 
-    /// The name that an aspect counts under. From here on it has its place.
-    fn place(&mut self, name: &str) -> String {
+    /// Returns the aspect that a name is recorded as, and adds it if it is new.
+    fn intern(&mut self, name: &str) -> String {
         let name = if name.is_empty() { UNKNOWN } else { name };
-        let has_place = name != OVERFLOW
+        let is_interned = name != OVERFLOW
             && name.len() <= 128
             && (self.by_aspect.contains_key(name) || self.by_aspect.len() < self.max_aspects);
-        if has_place {
+        if is_interned {
             self.by_aspect.entry(name.to_owned()).or_default();
             name.to_owned()
         } else {
@@ -260,27 +260,27 @@ impl Model {
         }
     }
 
-    fn count(&mut self, event: &Event, when: Option<i128>, times: u8) {
+    fn record(&mut self, event: &Event, when: Option<i128>, times: u8) {
         let n = u64::from(times);
         match event {
-            // By name, one that is never counted is never seen.
+            // A name that is recorded zero times is not interned; a handle interns it.
             Event::Published {
                 by_handle: false, ..
             } if times == 0 => {}
             Event::Published { aspect, .. } => {
-                let name = self.place(&aspect.text());
+                let name = self.intern(&aspect.text());
                 *self
                     .by_aspect
                     .get_mut(&name)
                     .unwrap_or(&mut self.overflowed) += n;
-                self.published.count(self.now, when, n);
+                self.published.record(self.now, when, n);
             }
             Event::Issued => {
-                self.issued.count(self.now, when, n);
+                self.issued.record(self.now, when, n);
                 self.active += i64::from(times);
             }
             Event::Revoked => {
-                self.revoked.count(self.now, when, n);
+                self.revoked.record(self.now, when, n);
                 self.active -= i64::from(times);
             }
             Event::Expired => self.active -= i64::from(times),
@@ -295,7 +295,7 @@ struct Counters {
 }
 
 impl Counters {
-    fn count(&self, event: &Event, at: Option<i128>, times: u8) {
+    fn record(&self, event: &Event, at: Option<i128>, times: u8) {
         let at = at.map(system_time);
         match event {
             Event::Published {
@@ -331,35 +331,33 @@ impl Counters {
     }
 }
 
-/// Does something as the thread ends, after the crate's own thread-local data is gone.
-struct AtTheEnd(RefCell<Option<Box<dyn FnOnce()>>>);
+/// Runs a closure when the thread ends, after the crate's thread-local data is destroyed.
+struct OnThreadExit(RefCell<Option<Box<dyn FnOnce()>>>);
 
-impl Drop for AtTheEnd {
+impl Drop for OnThreadExit {
     fn drop(&mut self) {
-        if let Some(last) = self.0.take() {
-            last();
+        if let Some(run) = self.0.take() {
+            run();
         }
     }
 }
 
 thread_local! {
-    static AT_THE_END: AtTheEnd = const { AtTheEnd(RefCell::new(None)) };
+    static ON_THREAD_EXIT: OnThreadExit = const { OnThreadExit(RefCell::new(None)) };
 }
 
-fn on(by: Thread, counters: &Counters, count: impl FnOnce(&Counters) + Send + 'static) {
+fn on(thread: Thread, counters: &Counters, record: impl FnOnce(&Counters) + Send + 'static) {
     let counters = counters.clone();
-    let ended = match by {
-        Thread::This | Thread::Too | Thread::Again => return count(&counters),
-        Thread::Other => thread::spawn(move || count(&counters)).join(),
+    let ended = match thread {
+        Thread::Main | Thread::Main2 | Thread::Main3 => return record(&counters),
+        Thread::New => thread::spawn(move || record(&counters)).join(),
         Thread::Ending => thread::spawn(move || {
-            // Thread-local data is destroyed last made, first gone: this is made before the crate's own.
-            AT_THE_END.with(|at_the_end| {
+            // Destroyed after the crate's thread-local data, because it is created before.
+            ON_THREAD_EXIT.with(|on_exit| {
                 let counters = counters.clone();
-                at_the_end
-                    .0
-                    .replace(Some(Box::new(move || count(&counters))));
+                on_exit.0.replace(Some(Box::new(move || record(&counters))));
             });
-            // Counts nothing, but takes the number that this thread is to be without.
+            // Acquires the thread id, on a counter that is not compared.
             EnvelopeCounters::builder()
                 .clock(ManualClock::new().clock())
                 .build()
@@ -367,14 +365,14 @@ fn on(by: Thread, counters: &Counters, count: impl FnOnce(&Counters) + Send + 's
         })
         .join(),
     };
-    ended.expect("it does not panic");
+    ended.expect("recording does not panic");
 }
 
 fn duration(nanos: i128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// Advances the clock, and returns what it shows then. It stands still at its end, which is documented to the year.
+/// Advances the clock and returns its time. The clock stops after 584 years, as documented.
 fn advance(clock: &ManualClock, from: i128, step: Step) -> i128 {
     let by = step.nanos(from);
     clock.advance(duration(by));
@@ -385,13 +383,13 @@ fn advance(clock: &ManualClock, from: i128, step: Step) -> i128 {
     let shown = i128::try_from(
         shown
             .duration_since(std::time::SystemTime::UNIX_EPOCH)
-            .expect("it begins later")
+            .expect("the clock starts after 1970")
             .as_nanos(),
     )
-    .expect("it lasts 584 years");
+    .expect("the clock covers 584 years");
     assert!(
-        shown >= BEGINNING + 584 * YEAR && shown < from + by,
-        "{by} ns from {from} the clock shows {shown}"
+        shown >= START + 584 * YEAR && shown < from + by,
+        "{by} ns after {from} the clock shows {shown}"
     );
     shown
 }
@@ -409,7 +407,7 @@ fn check(counters: &Counters, model: &Model) {
     );
     assert!(
         (rate - expected).abs() <= 1e-9 * expected,
-        "a rate of {rate} instead of {expected}"
+        "the rate is {rate}, not {expected}"
     );
 
     let tokens = counters.tokens.snapshot();
@@ -425,14 +423,14 @@ fn check(counters: &Counters, model: &Model) {
         "revoked"
     );
 
-    // To look changes nothing.
+    // A snapshot changes nothing.
     assert_eq!(counters.envelopes.snapshot(), envelopes);
     assert_eq!(counters.tokens.snapshot(), tokens);
 }
 
 fuzz_target!(|input: Input| {
     let clock = ManualClock::new();
-    let now = advance(&clock, BEGINNING, input.made_after);
+    let now = advance(&clock, START, input.created_after);
     let max_aspects = usize::from(input.max_aspects);
     let counters = Counters {
         envelopes: EnvelopeCounters::builder()
@@ -445,16 +443,16 @@ fuzz_target!(|input: Input| {
     for operation in input.operations {
         match operation {
             Operation::Advance(step) => model.now = advance(&clock, model.now, step),
-            Operation::Count {
+            Operation::Record {
                 event,
                 when,
                 times,
-                by,
+                thread,
             } => {
                 let at = when.nanos(model.now);
-                model.count(&event, at, times);
-                on(by, &counters, move |counters| {
-                    counters.count(&event, at, times)
+                model.record(&event, at, times);
+                on(thread, &counters, move |counters| {
+                    counters.record(&event, at, times);
                 });
             }
             Operation::Snapshot => check(&counters, &model),

@@ -1,4 +1,4 @@
-//! JSON as it stands on a page: every key in its order, and as often as it is there.
+//! A reader of JSON that keeps the order of keys, and duplicates.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
+    Bool(bool),
     Int(i128),
     Float(f64),
     Text(String),
@@ -14,14 +15,14 @@ pub enum Json {
 }
 
 impl Json {
-    /// Reads a whole page.
+    /// Reads a page.
     ///
     /// # Errors
     ///
-    /// If it is anything but one value and a newline.
+    /// If the page is not one value and a newline.
     pub fn read(page: &[u8]) -> Result<Self, String> {
         let Some((b'\n', json)) = page.split_last() else {
-            return Err("the last line does not end".to_owned());
+            return Err("the last line has no newline".to_owned());
         };
         if json.contains(&b'\n') {
             return Err("there is more than one line".to_owned());
@@ -30,20 +31,24 @@ impl Json {
     }
 }
 
-/// Booleans and null are not read: no page has them.
+/// Null is rejected: no page has it.
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsItStands)
+        deserializer.deserialize_any(JsonVisitor)
     }
 }
 
-struct AsItStands;
+struct JsonVisitor;
 
-impl<'de> Visitor<'de> for AsItStands {
+impl<'de> Visitor<'de> for JsonVisitor {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, a text, a list or an object")
+        f.write_str("a boolean, a number, a string, a list or an object")
+    }
+
+    fn visit_bool<E>(self, bool: bool) -> Result<Json, E> {
+        Ok(Json::Bool(bool))
     }
 
     fn visit_u64<E>(self, int: u64) -> Result<Json, E> {
@@ -84,30 +89,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_keep_their_order_and_their_number() {
+    fn keys_keep_their_order_and_duplicates() {
         let int = |key: &str, int| (key.to_owned(), Json::Int(int));
         assert_eq!(
             Json::read(b"{\"b\":1,\"a\":-2,\"b\":3}\n"),
             Ok(Json::Object(vec![int("b", 1), int("a", -2), int("b", 3)]))
         );
         assert_eq!(
-            Json::read(b"[1.0,\"x\"]\n"),
+            Json::read(b"[1.0,\"x\",true]\n"),
             Ok(Json::List(vec![
                 Json::Float(1.0),
-                Json::Text("x".to_owned())
+                Json::Text("x".to_owned()),
+                Json::Bool(true),
             ]))
         );
     }
 
     #[test]
-    fn what_no_page_has_is_refused() {
+    fn invalid_page_is_rejected() {
         for bad in [
             "",
             "1",
             "{\"a\":1}\n\n",
             "{}\n{}\n",
             "null\n",
-            "[true]\n",
+            "[null]\n",
             "NaN\n",
             "{} x\n",
         ] {

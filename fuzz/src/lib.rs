@@ -1,4 +1,4 @@
-//! What the targets share: times of any kind, and readers of both pages.
+//! Shared by the targets: arbitrary times, and independent readers of the pages.
 
 pub mod json;
 pub mod moment;

@@ -1,5 +1,5 @@
-//! Times, as whole nanoseconds since the Unix epoch: arithmetic on them is plain, and owes nothing to the
-//! `SystemTime` that the crate computes with.
+//! Times as nanoseconds since the Unix epoch, so that the expected values do not depend on the arithmetic of
+//! `SystemTime`, which the crate uses.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ pub const MINUTE: i128 = 60 * SECOND;
 const EARLIEST: i128 = i64::MIN as i128 * SECOND;
 const LATEST: i128 = (i64::MAX as i128 + 1) * SECOND - 1;
 
-/// Any time that the system can hold.
+/// Any time that a `SystemTime` can hold.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Moment {
     Earliest,
@@ -38,11 +38,11 @@ fn within(seconds: i64, nanos: u32) -> i128 {
     i128::from(seconds) * SECOND + i128::from(nanos) % SECOND
 }
 
-/// The time so many nanoseconds after the epoch, or the nearest that the system can hold.
+/// Returns the time `nanos` nanoseconds after the epoch, or the nearest that a `SystemTime` can hold.
 ///
 /// # Panics
 ///
-/// Never: what it computes is in range.
+/// Never: the value is clamped to the range first.
 #[must_use]
 pub fn system_time(nanos: i128) -> SystemTime {
     let nanos = nanos.clamp(EARLIEST, LATEST);
@@ -57,8 +57,7 @@ pub fn system_time(nanos: i128) -> SystemTime {
     second + Duration::from_nanos(rest)
 }
 
-/// The time that an RFC 3339 text in UTC stands for; `None` for any other text, and for one that is longer than it
-/// has to be.
+/// Parses an RFC 3339 time in UTC. Returns `None` for any other text, and for one with trailing zeros in its fraction.
 #[must_use]
 pub fn read_rfc3339(text: &str) -> Option<i128> {
     let text = text.strip_suffix('Z')?;
@@ -68,7 +67,7 @@ pub fn read_rfc3339(text: &str) -> Option<i128> {
     let nanos = match fraction {
         None => 0,
         Some(digits) if digits.len() <= 9 && !digits.ends_with('0') => {
-            digits_of(digits)? * 10i128.pow(9 - u32::try_from(digits.len()).ok()?)
+            parse_digits(digits)? * 10i128.pow(9 - u32::try_from(digits.len()).ok()?)
         }
         Some(_) => return None,
     };
@@ -84,21 +83,21 @@ pub fn read_rfc3339(text: &str) -> Option<i128> {
     in_range.then_some(seconds * SECOND + nanos)
 }
 
-fn digits_of(text: &str) -> Option<i128> {
+fn parse_digits(text: &str) -> Option<i128> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| text.parse().ok())
         .flatten()
 }
 
-/// Three numbers of these many digits.
-fn numbers(text: &str, between: char, lengths: [usize; 3]) -> Option<[i128; 3]> {
-    let parts: Vec<&str> = text.split(between).collect();
+/// Parses three numbers with these numbers of digits.
+fn numbers(text: &str, separator: char, lengths: [usize; 3]) -> Option<[i128; 3]> {
+    let parts: Vec<&str> = text.split(separator).collect();
     let parts: [&str; 3] = parts.try_into().ok()?;
     let fit = parts
         .iter()
         .zip(lengths)
         .all(|(part, length)| part.len() == length);
-    let [a, b, c] = parts.map(digits_of);
+    let [a, b, c] = parts.map(parse_digits);
     fit.then_some([a?, b?, c?])
 }
 
@@ -114,9 +113,9 @@ fn length_of_month(year: i128, month: i128) -> i128 {
     }
 }
 
-/// The days from 1 January 1970 to a date of the years from 0 on.
+/// Returns the days from 1 January 1970 to a date in or after the year 0.
 fn days_before(year: i128, month: i128, day: i128) -> i128 {
-    // Leap days in the years from 0 to before this one.
+    // Leap days from the year 0 to the end of the previous year.
     let leaps = |year: i128| (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
     let days_to = |year: i128| year * 365 + leaps(year);
     let months: i128 = (1..month).map(|month| length_of_month(year, month)).sum();
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read() {
+    fn rfc3339_time_is_parsed() {
         assert_eq!(read_rfc3339("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(read_rfc3339("1969-12-31T23:59:59.999999999Z"), Some(-1));
         assert_eq!(
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extremes_are_times() {
+    fn extreme_moment_is_a_system_time() {
         for moment in [
             Moment::Earliest,
             Moment::Latest,

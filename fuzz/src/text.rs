@@ -1,7 +1,7 @@
-//! The Prometheus text format 0.0.4, read twice: by the letter, and by a published parser.
+//! Two readers of the Prometheus text format 0.0.4.
 //!
-//! The first reader knows only what our pages use, and takes nothing that they could write otherwise: its values are
-//! still text, so a 64-bit integer is seen whole. The second one is nobody's here; what it takes for a page, others do.
+//! [`read`] accepts only what our pages use, and keeps values as text, so that a 64-bit integer is exact.
+//! [`read_by_published_parser`] uses a parser that is independent of this project.
 
 use openmetrics_parser::prometheus::parse_prometheus;
 use openmetrics_parser::{PrometheusType, PrometheusValue};
@@ -19,30 +19,30 @@ pub struct Sample<V> {
     pub value: V,
 }
 
-/// The families of a page, in its order, with their values as they are written.
+/// Returns the families of a page in their order, with values as text.
 ///
 /// # Errors
 ///
-/// The line that is not as the format has it, and why.
+/// Names the invalid line.
 pub fn read(page: &[u8]) -> Result<Vec<Family<&str>>, String> {
     let page = str::from_utf8(page).map_err(|error| error.to_string())?;
     let page = page
         .strip_suffix('\n')
-        .ok_or("the last line does not end")?;
+        .ok_or("the last line has no newline")?;
     let mut families: Vec<Family<&str>> = Vec::new();
     let mut lines = page.split('\n').peekable();
     while let Some(line) = lines.next() {
         let family = read_family(line, &mut lines)
             .ok_or_else(|| format!("in the family that begins with {line:?}"))?;
         if families.iter().any(|known| known.name == family.name) {
-            return Err(format!("{} is there twice", family.name));
+            return Err(format!("{} appears twice", family.name));
         }
         families.push(family);
     }
     Ok(families)
 }
 
-/// A family: a line of help, one of its type, and at least one sample, each with labels of its own.
+/// Reads a family: HELP, TYPE and at least one sample. No two samples have the same labels.
 fn read_family<'a>(
     help: &str,
     lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
@@ -72,7 +72,7 @@ fn read_family<'a>(
     })
 }
 
-/// The labels and the value that follow a name.
+/// Reads the labels and the value that follow a name.
 fn read_sample(line: &str) -> Option<Sample<&str>> {
     let mut labels = Vec::new();
     let mut rest = line;
@@ -100,7 +100,7 @@ fn read_sample(line: &str) -> Option<Sample<&str>> {
     (!value.is_empty() && value.bytes().all(is_number)).then_some(Sample { labels, value })
 }
 
-/// A label's value without its escapes, and what follows its closing quote.
+/// Reads a label value, and returns it without escapes and with the rest after its closing quote.
 fn read_label_value(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -118,7 +118,7 @@ fn read_label_value(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// A name that is one in every version of the format.
+/// Returns whether a name is valid in every version of the format.
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -127,14 +127,14 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// What the published parser reads: families and their labels by name, values as Prometheus holds them. `None` for a
-/// page with a carriage return, which it takes for the end of a line, and Prometheus does not.
+/// Returns the families of a page, sorted by name, as the published parser reads them. Returns `None` for a page with
+/// a carriage return, which the parser treats as the end of a line. Prometheus does not.
 ///
 /// # Errors
 ///
-/// What it says.
+/// Returns the error of the parser.
 #[must_use]
-pub fn read_by_others(page: &[u8]) -> Option<Result<Vec<Family<f64>>, String>> {
+pub fn read_by_published_parser(page: &[u8]) -> Option<Result<Vec<Family<f64>>, String>> {
     (!page.contains(&b'\r')).then(|| {
         let page = str::from_utf8(page).map_err(|error| error.to_string())?;
         let exposition = parse_prometheus(page).map_err(|error| format!("{error:?}"))?;
@@ -185,7 +185,7 @@ mod tests {
     const HEAD: &str = "# HELP a Help.\n# TYPE a gauge\n";
 
     #[test]
-    fn a_page_is_read_by_both() {
+    fn page_is_read_by_both_readers() {
         let page = format!(
             "{HEAD}a{{x=\"\\\\\\\"\\n}},y=\\\\\",z=\"# c\"}} 3\na{{x=\"\",z=\"\"}} -1e-7\n"
         );
@@ -209,20 +209,20 @@ mod tests {
         );
         assert_eq!((&second.labels, second.value), (&labels("", ""), "-1e-7"));
 
-        let others = read_by_others(page.as_bytes())
+        let published = read_by_published_parser(page.as_bytes())
             .expect("no carriage return")
             .expect("a page");
-        let numbers: Vec<_> = others[0]
+        let numbers: Vec<_> = published[0]
             .samples
             .iter()
             .map(|sample| sample.value)
             .collect();
         assert_eq!(numbers, [3.0, -1e-7]);
-        assert_eq!(others[0].samples[0].labels, first.labels);
+        assert_eq!(published[0].samples[0].labels, first.labels);
     }
 
     #[test]
-    fn what_is_no_page_is_refused() {
+    fn invalid_page_is_rejected() {
         for bad in [
             "",
             "a 1\n",
