@@ -61,11 +61,13 @@ impl Coverage {
     }
 }
 
+type Respond = Box<dyn FnOnce(&Arc<Collected>) + Send>;
+
 /// A request for a snapshot.
 pub(crate) struct PendingRequest {
     pub(crate) freshness: Freshness,
     pub(crate) deadline: Instant,
-    pub(crate) respond: Box<dyn FnOnce(&Arc<Collected>) + Send>,
+    pub(crate) respond: Respond,
 }
 
 /// Takes the snapshots of an aggregator.
