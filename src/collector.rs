@@ -138,10 +138,14 @@ impl Collector {
     fn shared(&self) -> Arc<Shared> {
         let process = std::process::id();
         let mut shared = lock(&self.shared);
-        match &*shared {
-            Some(shared) if shared.process == process => Arc::clone(shared),
-            _ => Arc::clone(shared.insert(Arc::new(Shared::new(process, &self.setup)))),
+        if let Some(shared) = &*shared
+            && shared.process == process
+        {
+            return Arc::clone(shared);
         }
+        // Never dropped: a thread of the parent may have held one of its locks.
+        mem::forget(shared.take());
+        Arc::clone(shared.insert(Arc::new(Shared::new(process, &self.setup))))
     }
 }
 
