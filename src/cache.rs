@@ -143,7 +143,7 @@ impl Deltas {
 
     fn hit_rate_pct(self) -> f64 {
         let lookups = self.hits.saturating_add(self.misses);
-        if lookups == 0 { 0.0 } else { 100.0 * self.hits as f64 / lookups as f64 }
+        if lookups == 0 { f64::NAN } else { 100.0 * self.hits as f64 / lookups as f64 }
     }
 
     fn evictions(self) -> u64 {

@@ -14,6 +14,7 @@ use crate::alerts::AlertRule;
 use crate::alerts::evaluator::Evaluator;
 use crate::board::{AddedSource, Board, Entry, Freshness};
 use crate::clock::CoarseClock;
+use crate::label::bounded;
 use crate::merge::{EnvelopeRate, merge};
 use crate::snapshot::Snapshot;
 use crate::time::Nanos;
@@ -33,12 +34,12 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Returns a name that no source has yet.
-    pub(crate) fn free_name(&self, name: String) -> String {
+    /// Returns a name that no source has yet, at most as long as a label.
+    pub(crate) fn free_name(&self, name: &str) -> String {
         let is_free = |name: &String| self.sources.iter().all(|added| added.name != *name);
         let numbered = (2..).map(|number| format!("{name}_{number}"));
-        let mut names = std::iter::once(name.clone()).chain(numbered);
-        names.find(is_free).unwrap_or(name)
+        let names = std::iter::once(name.to_owned()).chain(numbered);
+        names.map(|name| bounded(&name).into_owned()).find(is_free).expect("numbers do not run out")
     }
 }
 
@@ -181,7 +182,7 @@ impl Shared {
     fn merge(&self) -> (Snapshot, Nanos, Coverage) {
         let (at, reading) = (self.clock.now(), self.clock.read());
         let mut coverage = Coverage { fresh_since: Instant::now(), abandoned_at: None };
-        let mut snapshot = Snapshot { started_at: self.started_at, ..Snapshot::empty(at) };
+        let mut snapshot = Snapshot { at, started_at: self.started_at, ..Snapshot::default() };
         let mut reports = Vec::with_capacity(self.board.len());
         for entry in self.board.iter().map(|entry| entry.read()) {
             coverage.fresh_since = coverage.fresh_since.min(entry.began.unwrap_or(coverage.fresh_since));

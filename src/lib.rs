@@ -39,7 +39,8 @@
 //! ```
 //!
 //! - **Counters.** [`EnvelopeCounters`] counts published envelopes: a total for each [`Aspect`], and the rate of the
-//!   last 60 seconds. [`TokenCounters`] counts issued, revoked and expired tokens. Recording an event takes about 2 ns.
+//!   last 60 seconds. [`TokenCounters`] counts issued, revoked and expired tokens. Recording an event takes about 2
+//!   ns.
 //! - **Sources.** A [`Source`] reports some of the six sections of a snapshot. The counters are sources;
 //!   [`ChannelSource`] and [`CacheSource`] read what the application has; [`Polled`] calls a slow source in the
 //!   background.
@@ -69,6 +70,7 @@ pub mod design;
 mod catch_panic;
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod events;
+mod label;
 mod sync;
 mod time;
 mod worker;
@@ -115,7 +117,7 @@ pub use polled::Polled;
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
 pub use snapshot::{
-    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus,
+    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus, Section,
     Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
 pub use source::{Report, Schedule, Source, SourceError};

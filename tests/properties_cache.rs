@@ -78,8 +78,9 @@ impl Readings {
     }
 }
 
+/// NaN without lookups.
 fn percentage(hits: Nanos, misses: Nanos) -> f64 {
-    if hits == 0 { 0.0 } else { 100.0 * hits as f64 / (hits + misses) as f64 }
+    100.0 * hits as f64 / (hits + misses) as f64
 }
 
 proptest! {
@@ -133,8 +134,12 @@ proptest! {
                     prop_assert!((evictions[0]..=evictions[1]).contains(&read), "{read} of {evictions:?} evictions");
                     let (least, most) = (percentage(hits[0], misses[1]), percentage(hits[1], misses[0]));
                     let read = stats.hit_rate_pct;
+                    // Where readings are near the edge of the hour, it may or may not contain lookups.
+                    let is_unknown = read.is_nan() && hits[0] + misses[0] == 0;
+                    let least = if least.is_nan() { 0.0 } else { least };
+                    let most = if most.is_nan() { 100.0 } else { most };
                     prop_assert!(
-                        (least * (1.0 - 1e-15)..=most * (1.0 + 1e-15)).contains(&read),
+                        is_unknown || (least * (1.0 - 1e-15)..=most * (1.0 + 1e-15)).contains(&read),
                         "a hit rate of {read} outside of {least}..={most}: {hits:?} hits, {misses:?} misses",
                     );
                     prop_assert_eq!([stats.size_entries, stats.size_bytes], sizes);
