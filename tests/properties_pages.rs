@@ -2,9 +2,10 @@
 //!
 //! Properties:
 //!
-//! 1. The JSON page reads back as the same snapshot, floats to the last bit, and counts up to 2^63 − 1. A float that is
-//!    not finite reads back as NaN.
-//! 2. The text page holds finite numbers only, and its floats read back the same. A float that is not finite is omitted.
+//! 1. The JSON page reads back as the same snapshot, floats to the last bit, and counts up to 2^63 − 1. A float that
+//!    is not finite reads back as NaN.
+//! 2. The text page holds finite numbers only, and its floats read back the same. A float that is not finite is
+//!    omitted.
 //!
 //! See [`config`] for where failures are kept.
 

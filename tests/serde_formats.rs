@@ -86,7 +86,7 @@ fn json_text_within_a_binary_format_reads_back() {
     assert_eq!(serde_json::from_str::<Snapshot>(&text).expect("JSON"), snapshot());
 }
 
-/// MessagePack can be told that it is human-readable, and still identifies fields by position.
+/// `rmp-serde` can be told that its format is human-readable, and still identifies fields by position.
 #[test]
 fn positions_are_refused_where_a_format_claims_to_be_human_readable() {
     for snapshot in [snapshot(), Snapshot::default()] {

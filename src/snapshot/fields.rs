@@ -13,8 +13,7 @@ pub(crate) const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 pub(super) const NEEDS_KEYS: &str = "formats that are not human-readable may identify fields by position, which \
                                      omitted fields would shift: use JSON, or store its text";
 
-/// Refuses formats that may store fields without their keys, such as those of
-/// `rmp-serde`, `bincode` and `postcard`.
+/// Refuses formats that may store fields without their keys, such as those of `rmp-serde`, `bincode` and `postcard`.
 fn keyed<S: Serializer>(serializer: S) -> Result<S, S::Error> {
     if serializer.is_human_readable() { Ok(serializer) } else { Err(S::Error::custom(NEEDS_KEYS)) }
 }
