@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
-/// At most, in percent of all cores, over [`INTERVAL`].
+/// The most that an idle machine is busy, in percent of all cores over [`INTERVAL`].
 const MAX_BUSY: f64 = 5.0;
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// At most, over the last minute.
+/// The highest load average of an idle machine, over the last minute.
 const MAX_LOAD: f64 = 0.5;
 
-/// The load average falls this slowly after a build.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Long enough for the load average to fall after a build.
+const MAX_WAIT: Duration = Duration::from_secs(240);
 
-/// How busy the machine is, with nothing of ours running.
+/// The load of the machine, measured while this program sleeps.
 pub(crate) struct Load {
     busy_pct: f64,
     average: f64,
@@ -54,7 +54,7 @@ impl Load {
 ///
 /// # Errors
 ///
-/// If it is still busy after [`PATIENCE`].
+/// If it is still busy after [`MAX_WAIT`].
 pub(crate) fn wait_until_idle() -> Result<Load> {
     let start = Instant::now();
     loop {
@@ -63,11 +63,11 @@ pub(crate) fn wait_until_idle() -> Result<Load> {
             return Ok(load);
         }
         let measured = load.describe();
-        if start.elapsed() >= PATIENCE {
+        if start.elapsed() >= MAX_WAIT {
             return Err(format!(
                 "machine is not idle after {} s: {measured}, allowed are {MAX_BUSY} % and {MAX_LOAD}: \
                  stop other work and run again, or pass --force for a quick run whose figures are not valid",
-                PATIENCE.as_secs()
+                MAX_WAIT.as_secs()
             )
             .into());
         }

@@ -51,7 +51,7 @@ impl Effort {
         rounds: 2,
         sample: Duration::from_millis(5),
         turn: Duration::from_millis(5),
-        requests: 100,
+        requests: 1_000,
     };
 }
 

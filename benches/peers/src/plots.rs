@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use crate::Result;
 
-/// What of a subject's series is drawn: the middle, and from where to where it spreads.
+/// A median, and the two quartiles that the line through it joins.
 pub(crate) type Dot = (f64, (f64, f64));
 
 /// Draws `rows` from top to bottom, each with one dot for each of `series`.
@@ -63,7 +63,7 @@ pub(crate) fn dots(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .border_style(RGBColor(200, 200, 200))
         .label_font(("sans-serif", 13))
@@ -72,7 +72,7 @@ pub(crate) fn dots(
     Ok(())
 }
 
-/// From somewhat below the least to somewhat above the greatest.
+/// The range of all medians, with room on both sides.
 fn range(rows: &[(String, Vec<Dot>)]) -> Range<f64> {
     let all = || {
         rows.iter()

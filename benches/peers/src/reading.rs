@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parsec_telemetry::{Aggregator, Format, ManualClock, TokenCounters};
 
 use crate::recording::fill;
+use crate::report::threads_label;
 use crate::samples::Samples;
 use crate::support::{pin_to_core, processor_time, recorded};
 use crate::{Effort, Result, page, subjects};
@@ -37,11 +38,16 @@ pub(crate) fn speed_while_read(effort: &Effort) -> [Samples; 2] {
 }
 
 fn shares(turn: Duration, aggregator: &Aggregator, record: &(impl Fn() + Sync)) -> Samples {
+    // Before a thread is pinned, after which it would see one core.
+    let last_core = thread::available_parallelism().map_or(1, usize::from) - 1;
     let alone = || speed(record, turn);
     let beside_reader = || {
         thread::scope(|scope| {
             let (stop, stopped) = channel();
-            scope.spawn(move || read(aggregator, &stopped));
+            scope.spawn(move || {
+                pin_to_core(last_core);
+                read(aggregator, &stopped);
+            });
             let speed = speed(record, turn);
             drop(stop);
             speed
@@ -78,7 +84,6 @@ fn speed(record: impl Fn(), turn: Duration) -> f64 {
 }
 
 fn read(aggregator: &Aggregator, stopped: &Receiver<()>) {
-    pin_to_core(thread::available_parallelism().map_or(1, usize::from) - 1);
     let period = Duration::from_secs(1) / READS_PER_SECOND;
     let mut next = Instant::now() + period;
     while stopped.recv_timeout(next.saturating_duration_since(Instant::now()))
@@ -104,7 +109,7 @@ pub(crate) fn snapshots(effort: &Effort) -> Vec<Time> {
             eprintln!("reading: a snapshot of {threads} threads");
             let envelopes = recorded(ManualClock::new().clock(), threads, 64);
             let micros = time(effort, || drop(black_box(envelopes.snapshot())));
-            let operation = format!("snapshot, {threads} threads, 64 aspects");
+            let operation = format!("snapshot, {}, 64 aspects", threads_label(threads));
             Time { operation, micros }
         })
         .into()

@@ -127,7 +127,7 @@ fn plot_requests(path: &Path, figures: &Figures) -> crate::Result<()> {
     plots::dots(path, title, "instructions, logarithmic", &series, &rows)
 }
 
-fn threads_label(threads: usize) -> String {
+pub(crate) fn threads_label(threads: usize) -> String {
     let unit = if threads == 1 { "thread" } else { "threads" };
     format!("{threads} {unit}")
 }

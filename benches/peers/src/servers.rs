@@ -28,8 +28,8 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
+use crate::Result;
 use crate::page::{self, Sample};
-use crate::{Result, support};
 
 /// Ends a server whose parent process has ended without closing the server's input.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -65,7 +65,6 @@ impl Server {
 
 /// Serves until the standard input ends. Prints the port first.
 pub(crate) fn serve(key: &str, body_bytes: usize) -> Result<()> {
-    support::pin_to_core(thread::available_parallelism()?.get() - 1);
     let (ended, end) = oneshot::channel();
     thread::spawn(move || {
         let _ = io::stdin().read_to_end(&mut Vec::new());

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::samples::Samples;
 use crate::servers::{BARE, COALESCED, SERVERS, Server};
-use crate::{Effort, Result, support};
+use crate::{Effort, Result};
 
 /// What a request costs a server, and bare hyper with a body of the same length.
 pub(crate) struct Cost {
@@ -31,7 +31,6 @@ impl Cost {
 }
 
 pub(crate) fn measure(effort: &Effort) -> Result<Vec<Cost>> {
-    support::pin_to_core(0);
     let costs = SERVERS.iter().map(|server| {
         eprintln!("serving: {}", server.name);
         let process = Process::start(server, 0, None)?;

@@ -38,6 +38,8 @@ pub(crate) const NAME_8: &str = "presence";
 pub(crate) const NAME_30: &str = "a-longer-name-of-30-characters";
 pub(crate) const NAME_64: &str = "the-longest-name-that-is-copied-in-wide-words-has-64-characters.";
 
+const _: () = assert!(NAME_8.len() == 8 && NAME_30.len() == 30 && NAME_64.len() == 64);
+
 /// Every subject that increments through a handle, resolved in advance.
 pub(crate) fn by_handle(measure: &mut impl Measure) {
     baseline(measure);
