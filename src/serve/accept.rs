@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -36,7 +37,7 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
     let routes = &Arc::new(routes.for_listener());
     let shutdown = async {
         shutdown.await;
-        routes.begin_draining_listener();
+        routes.is_listener_draining.store(true, Relaxed);
         sleep(routes.options.drain_delay).await;
     };
     let mut limit = ConnectionLimit::new(routes.options.max_connections, Arc::clone(&routes.stats));

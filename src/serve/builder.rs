@@ -83,8 +83,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how many headers a request may have: 1 to 1,000. Defaults to 100. More are answered with 431. A request
-    /// allocates 64 bytes for each that it may have, except with the default.
+    /// Sets how many headers a request may have: 1 to 1,000. Defaults to 100. More are answered with 431.
     pub fn max_headers(mut self, headers: usize) -> Self {
         self.options.max_headers = headers.clamp(1, 1000);
         self
@@ -113,7 +112,7 @@ impl ServerBuilder {
     }
 
     /// Requires a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`, or else 401.
-    /// Defaults to none.
+    /// OPTIONS, which shows no metrics, needs none. Defaults to none.
     ///
     /// The token is sent in clear: use a reverse proxy with TLS, or stay on loopback.
     ///

@@ -61,7 +61,7 @@ pub(super) struct Routes {
     token: Option<BearerToken>,
     allowed_hosts: Vec<String>,
     is_draining: Arc<AtomicBool>,
-    is_listener_draining: Arc<AtomicBool>,
+    pub(super) is_listener_draining: Arc<AtomicBool>,
 }
 
 impl Routes {
@@ -100,10 +100,6 @@ impl Routes {
 
     pub(super) fn begin_draining(&self) {
         self.is_draining.store(true, Relaxed);
-    }
-
-    pub(super) fn begin_draining_listener(&self) {
-        self.is_listener_draining.store(true, Relaxed);
     }
 
     pub(super) fn respond<B>(&self, request: &Request<B>, admission: Admission) -> PendingResponse {

@@ -16,11 +16,7 @@ use crate::serve::routes::{Admission, Routes};
 ///
 /// # Errors
 ///
-/// Those of [`Server::serve`].
-///
-/// # Panics
-///
-/// Those of [`Server::serve`].
+/// Those of [`Server::serve`], which also documents panics.
 ///
 /// ```no_run
 /// use parsec_telemetry::{Aggregator, EnvelopeCounters};
