@@ -13,13 +13,12 @@ use crate::merge::EnvelopeRate;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 
-/// Turns sources into a [`Snapshot`], and evaluates alert rules on it.
+/// Merges the reports of sources into a [`Snapshot`], and evaluates alert rules on it.
 ///
-/// - Counts are summed over the sources that report them, and saturate.
-/// - `rate_per_second`, `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are averaged over the
-///   sources that report the section, zeros included. With two [`EnvelopeCounters`](crate::EnvelopeCounters) that
-///   each see a part of the traffic, call [`sum_envelope_rates`](Self::sum_envelope_rates).
-/// - A float that is not finite counts as not reported.
+/// Counts are summed over the sources that report them, and saturate. `rate_per_second`, `average_per_channel`,
+/// `buffer_utilization_pct` and `hit_rate_pct` are averaged, zeros included; a float that is not finite counts as not
+/// reported. With two [`EnvelopeCounters`](crate::EnvelopeCounters) that each see a part of the traffic, call
+/// [`sum_envelope_rates`](Self::sum_envelope_rates).
 ///
 /// ```
 /// use parsec_telemetry::{Aggregator, AlertRule, EnvelopeCounters, Severity, TokenCounters};
@@ -39,10 +38,11 @@ use crate::source::Source;
 ///
 /// # Sources that fail
 ///
-/// The aggregator keeps the last good report of each source. A call that panics, returns an error or is late changes
-/// no number: the last good report stays in every sum and average, and [`Snapshot::sources`] shows its age. A source
-/// is stale, and `up` is false, when its last call failed, when a call has been in flight for more than 5 seconds
-/// ([`Schedule::Every`](crate::Schedule): more than its period), or when it has never reported.
+/// A call that panics, returns an error or is late changes no number: the last good report of the source stays in every
+/// sum and average, whole, and [`Snapshot::sources`] shows its age. So no counter falls and no alert changes because a
+/// call failed. Split a source whose sections should fail apart. A source is stale, and `up` is false, when its last
+/// call failed, when a call has been in flight for more than 5 seconds ([`Schedule::Every`](crate::Schedule): more than
+/// its period), or when it has never reported.
 ///
 /// A rule that panics keeps its state, is counted in `failures_total`, and names its error. In a program built with
 /// `panic = "abort"`, a panic ends the process.

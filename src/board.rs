@@ -10,15 +10,18 @@ use crate::catch_panic::catch_panic;
 use crate::clock::CoarseClock;
 use crate::events;
 use crate::snapshot::SourceStatus;
-use crate::source::{Report, Schedule, Source, SourceError};
+use crate::source::{Report, Schedule, Source};
 use crate::time::Nanos;
 use crate::worker::{Next, Worker, deadline, lock};
 
-/// A source is stale once its call has been in flight for longer than this. A source with
-/// [`Schedule::Every`]: once it has been for longer than its period.
+/// A source is stale once its call has been in flight for longer than this. A source with [`Schedule::Every`]: once it
+/// has been for longer than its period.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
-/// The most characters of an error that are shown.
+/// The shortest period of [`Schedule::Every`].
+const MIN_PERIOD: Nanos = 1_000_000;
+
+/// The longest error that is shown.
 const MAX_ERROR_CHARS: usize = 200;
 
 /// A source as it was added to an aggregator.
@@ -42,55 +45,28 @@ impl Freshness {
     pub(crate) fn allows(self, began: Instant) -> bool {
         self.received_at.saturating_duration_since(began) <= self.max_age
     }
-
-    /// Returns whether the request needs no further call of a source.
-    fn is_met(self, source: &SourceState, schedule: Schedule) -> bool {
-        // An abandoned call is not waited for again.
-        let abandoned = source.in_flight.and_then(|call| call.abandoned_at);
-        if abandoned.is_some_and(|abandoned_at| abandoned_at <= self.received_at) {
-            return true;
-        }
-        match (schedule, source.last) {
-            (Schedule::Inline, _) | (Schedule::Every(_), Some(_)) => true,
-            // With an age allowed, a call that was in flight when the request was received will do.
-            (Schedule::OnDemand, Some(last)) => {
-                self.allows(last.began) || (!self.max_age.is_zero() && last.ended >= self.received_at)
-            }
-            (_, None) => false,
-        }
-    }
 }
 
-/// What there is on the board at one moment.
-pub(crate) struct BoardReading {
-    /// The last good report of each source that has one.
-    pub(crate) reports: Vec<Arc<Report>>,
-    pub(crate) statuses: Vec<SourceStatus>,
-    /// When the oldest of the calls began that were made for this reading.
-    pub(crate) fresh_since: Instant,
-    /// When a call that is still in flight was abandoned, if one was. Requests received earlier may still wait for
-    /// it.
-    pub(crate) abandoned_at: Option<Instant>,
-}
+/// All sources of an aggregator, in the order in which they were added.
+pub(crate) type Board = Vec<Arc<Entry>>;
 
-pub(crate) struct Board {
-    sources: Vec<AddedSource>,
+/// A source, its worker, and what it last reported.
+pub(crate) struct Entry {
+    added: AddedSource,
     clock: CoarseClock,
-    states: Mutex<Vec<SourceState>>,
-    /// One for each source that is not called inline.
-    workers: Vec<Worker>,
+    state: Mutex<State>,
+    worker: Worker,
     /// The thread to wake when a call returns.
     collector: Arc<Worker>,
 }
 
 #[derive(Default)]
-struct SourceState {
+struct State {
     good: Option<GoodReport>,
     /// The call that the worker makes, or is about to make.
     in_flight: Option<Call>,
-    /// Of the calls that returned, the one that began last.
-    last: Option<Returned>,
-    /// The error of that call.
+    /// Of the calls that returned, the one that began last: when it began and ended, and its error.
+    last: Option<(Instant, Instant)>,
     error: Option<String>,
     /// When a source with [`Schedule::Every`] is called next.
     due: Option<Nanos>,
@@ -109,215 +85,196 @@ struct Call {
     began: Instant,
     reading: Nanos,
     /// Whether the worker makes it already.
-    started: bool,
+    is_started: bool,
     abandoned_at: Option<Instant>,
 }
 
-#[derive(Clone, Copy)]
-struct Returned {
-    began: Instant,
-    ended: Instant,
+/// What a call returned: a report, the source's error, or the message of a panic.
+type CallResult = Result<Result<Report, String>, String>;
+
+/// What an entry shows at one moment.
+pub(crate) struct EntryReading {
+    /// The last good report.
+    pub(crate) report: Option<Arc<Report>>,
+    pub(crate) status: SourceStatus,
+    /// When the call began that was made for a request, if calls are made for requests.
+    pub(crate) began: Option<Instant>,
+    /// When the call in flight was abandoned. Requests received earlier may still wait for it.
+    pub(crate) abandoned_at: Option<Instant>,
 }
 
-impl Board {
-    pub(crate) fn new(sources: Vec<AddedSource>, clock: CoarseClock, collector: Arc<Worker>) -> Self {
-        Self {
-            states: Mutex::new(sources.iter().map(|_| SourceState::default()).collect()),
-            workers: sources.iter().map(|_| Worker::default()).collect(),
-            sources,
-            clock,
-            collector,
+impl Entry {
+    pub(crate) fn new(added: AddedSource, clock: CoarseClock, collector: Arc<Worker>) -> Self {
+        Self { added, clock, state: Mutex::default(), worker: Worker::default(), collector }
+    }
+
+    /// Calls the source on this thread; one with [`Schedule::Every`] only if it has never returned.
+    pub(crate) fn call_here(self: &Arc<Self>) {
+        let has_period = matches!(self.added.schedule, Schedule::Every(_));
+        if has_period && lock(&self.state).last.is_some() {
+            return self.wake_if_due();
+        }
+        let call = self.new_call();
+        let result = call_source(&*self.added.source);
+        self.record(&mut lock(&self.state), call, result);
+    }
+
+    /// Calls the source on this thread if it is scheduled inline.
+    pub(crate) fn call_inline(self: &Arc<Self>) {
+        if self.added.schedule == Schedule::Inline {
+            self.call_here();
         }
     }
 
-    /// Calls every source in turn on this thread; one with [`Schedule::Every`] only if it has never returned.
-    pub(crate) fn call_all(self: &Arc<Self>) {
-        for (index, added) in self.sources.iter().enumerate() {
-            if let Schedule::Every(_) = added.schedule
-                && lock(&self.states)[index].last.is_some()
-            {
-                self.call_if_due(index);
-            } else {
-                self.call_here(index);
-            }
+    /// Starts the call that a request needs, if there is none in flight. Returns whether the request needs none.
+    pub(crate) fn start_call(self: &Arc<Self>, freshness: Freshness) -> bool {
+        let mut state = lock(&self.state);
+        if self.is_met(&state, freshness) {
+            drop(state);
+            self.wake_if_due();
+            return true;
+        }
+        if state.in_flight.is_none() {
+            state.in_flight = Some(self.new_call());
+            drop(state);
+            self.wake_worker();
+        }
+        false
+    }
+
+    /// Gives up the call that a request is still waiting for.
+    pub(crate) fn abandon_call(&self, freshness: Freshness) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        if !self.is_met(state, freshness)
+            && let Some(call) = &mut state.in_flight
+            && call.abandoned_at.is_none()
+        {
+            call.abandoned_at = Some(Instant::now());
+            state.timeouts += 1;
+            events::source_timed_out(&self.added.name);
         }
     }
 
-    /// Calls the sources with [`Schedule::Inline`] on this thread.
-    pub(crate) fn call_inline(&self) {
-        for (index, added) in self.sources.iter().enumerate() {
-            if added.schedule == Schedule::Inline {
-                self.call_here(index);
-            }
+    pub(crate) fn read(&self) -> EntryReading {
+        let mut state = lock(&self.state);
+        let abandoned_at = state.in_flight.and_then(|call| call.abandoned_at);
+        let is_for_requests = !matches!(self.added.schedule, Schedule::Every(_)) && abandoned_at.is_none();
+        EntryReading {
+            report: state.good.as_ref().map(|good| Arc::clone(&good.report)),
+            status: self.status(&mut state),
+            began: state.last.map(|(began, _)| began).filter(|_| is_for_requests),
+            abandoned_at,
         }
     }
 
-    /// Starts the calls that a request still needs. Returns whether it needs none.
-    pub(crate) fn start_calls(self: &Arc<Self>, freshness: Freshness) -> bool {
-        let mut needs_none = true;
-        for (index, added) in self.sources.iter().enumerate() {
-            let mut states = lock(&self.states);
-            let state = &mut states[index];
-            if freshness.is_met(state, added.schedule) {
-                drop(states);
-                self.call_if_due(index);
-                continue;
-            }
-            needs_none = false;
-            if state.in_flight.is_none() {
-                state.in_flight = Some(self.new_call());
-                drop(states);
-                self.wake_worker(index);
-            }
+    /// Returns whether a request needs no further call.
+    fn is_met(&self, state: &State, freshness: Freshness) -> bool {
+        // An abandoned call is not waited for again.
+        let abandoned_at = state.in_flight.and_then(|call| call.abandoned_at);
+        if abandoned_at.is_some_and(|abandoned_at| abandoned_at <= freshness.received_at) {
+            return true;
         }
-        needs_none
-    }
-
-    /// Gives up the calls that a request is still waiting for.
-    pub(crate) fn abandon_calls(&self, freshness: Freshness) {
-        let now = Instant::now();
-        let mut states = lock(&self.states);
-        for (state, added) in states.iter_mut().zip(&self.sources) {
-            if !freshness.is_met(state, added.schedule)
-                && let Some(call) = &mut state.in_flight
-                && call.abandoned_at.is_none()
-            {
-                call.abandoned_at = Some(now);
-                state.timeouts += 1;
-                events::source_timed_out(&added.name);
+        match (self.added.schedule, state.last) {
+            (Schedule::Inline, _) | (Schedule::Every(_), Some(_)) => true,
+            // With an age allowed, a call that was in flight when the request was received will do.
+            (Schedule::OnDemand, Some((began, ended))) => {
+                freshness.allows(began) || (!freshness.max_age.is_zero() && ended >= freshness.received_at)
             }
+            (_, None) => false,
         }
-    }
-
-    pub(crate) fn read(&self) -> BoardReading {
-        let (now, reading) = (Instant::now(), self.clock.read());
-        let mut states = lock(&self.states);
-        let mut board = BoardReading {
-            reports: Vec::with_capacity(states.len()),
-            statuses: Vec::with_capacity(states.len()),
-            fresh_since: now,
-            abandoned_at: None,
-        };
-        for (state, added) in states.iter_mut().zip(&self.sources) {
-            let abandoned = state.in_flight.and_then(|call| call.abandoned_at);
-            board.abandoned_at = board.abandoned_at.max(abandoned);
-            if let (Schedule::Inline | Schedule::OnDemand, None, Some(last)) = (added.schedule, abandoned, state.last) {
-                board.fresh_since = board.fresh_since.min(last.began);
-            }
-            board.statuses.push(state.status(added, now, reading));
-            board.reports.extend(state.good.as_ref().map(|good| Arc::clone(&good.report)));
-        }
-        board
     }
 
     fn new_call(&self) -> Call {
-        Call { began: Instant::now(), reading: self.clock.read(), started: false, abandoned_at: None }
+        Call { began: Instant::now(), reading: self.clock.read(), is_started: false, abandoned_at: None }
     }
 
-    fn call_here(&self, index: usize) {
-        let call = self.new_call();
-        let result = catch_panic(|| self.sources[index].source.collect());
-        self.record(&mut lock(&self.states)[index], index, call, result);
+    fn is_due(&self, state: &State) -> bool {
+        state.due.is_some_and(|due| due <= self.clock.read())
     }
 
-    /// Wakes the worker of a source whose own period has passed.
-    fn call_if_due(self: &Arc<Self>, index: usize) {
-        let due = lock(&self.states)[index].due;
-        if due.is_some_and(|due| due <= self.clock.read()) {
-            self.wake_worker(index);
+    fn wake_if_due(self: &Arc<Self>) {
+        if self.is_due(&lock(&self.state)) {
+            self.wake_worker();
         }
     }
 
-    fn wake_worker(self: &Arc<Self>, index: usize) {
-        let board = Arc::downgrade(self);
-        let step = move || move || work(&board, index);
-        if !self.workers[index].wake_or_spawn("parsec-source", step) {
+    fn wake_worker(self: &Arc<Self>) {
+        let entry = Arc::downgrade(self);
+        let step = move || move || work(&entry);
+        if !self.worker.wake_or_spawn("parsec-source", step)
+            && let Some(call) = self.next_call()
+        {
             // No thread is left: this one makes the call.
-            if let Some(call) = self.next_call(index) {
-                let result = catch_panic(|| self.sources[index].source.collect());
-                self.end_call(index, call, result);
-            }
+            self.end_call(call, call_source(&*self.added.source));
         }
     }
 
-    /// Returns the call that the worker of a source is to make now.
-    fn next_call(&self, index: usize) -> Option<Call> {
-        let mut states = lock(&self.states);
-        let state = &mut states[index];
-        let is_due = |due| due <= self.clock.read();
-        if state.in_flight.is_none() && state.due.is_some_and(is_due) {
+    /// Returns the call that the worker is to make now.
+    fn next_call(&self) -> Option<Call> {
+        let mut state = lock(&self.state);
+        if state.in_flight.is_none() && self.is_due(&state) {
             state.in_flight = Some(self.new_call());
         }
-        let call = state.in_flight.as_mut().filter(|call| !call.started)?;
-        call.started = true;
+        let call = state.in_flight.as_mut().filter(|call| !call.is_started)?;
+        call.is_started = true;
         Some(*call)
     }
 
-    /// Returns until when the worker of a source has nothing to do.
-    fn idle_until(&self, index: usize) -> Option<Instant> {
-        let due = lock(&self.states)[index].due?;
-        let left = due.saturating_sub(self.clock.read());
-        Some(deadline(Instant::now(), Duration::from_nanos(left)))
-    }
-
-    fn end_call(&self, index: usize, call: Call, result: CallResult) {
-        {
-            let mut states = lock(&self.states);
-            states[index].in_flight = None;
-            self.record(&mut states[index], index, call, result);
-        }
+    fn end_call(&self, call: Call, result: CallResult) {
+        let mut state = lock(&self.state);
+        state.in_flight = None;
+        self.record(&mut state, call, result);
+        drop(state);
         self.collector.wake();
     }
 
-    fn record(&self, state: &mut SourceState, index: usize, call: Call, result: CallResult) {
-        let added = &self.sources[index];
-        if let Schedule::Every(period) = added.schedule {
-            let now = self.clock.read();
-            state.due = Some(state.next_due(period, call.reading, now));
+    fn record(&self, state: &mut State, call: Call, result: CallResult) {
+        if let Schedule::Every(period) = self.added.schedule {
+            state.due = Some(state.next_due(period, call.reading, self.clock.read()));
         }
-        let (report, error) = match result {
-            Ok(Ok(report)) => (Some(report), None),
-            Ok(Err(error)) => (None, Some(error.to_string())),
-            Err(panic) => {
-                state.panics += 1;
-                (None, Some(panic))
-            }
-        };
+        state.panics += u64::from(result.is_err());
         // Of two calls that overlap, the one that began later wins.
-        if state.last.is_some_and(|last| last.began > call.began) {
+        if state.last.is_some_and(|(began, _)| began > call.began) {
             return;
         }
-        state.last = Some(Returned { began: call.began, ended: Instant::now() });
-        state.error = error.map(shorten);
-        if let Some(report) = report {
-            state.good = Some(GoodReport { report: Arc::new(report), reading: call.reading });
+        state.last = Some((call.began, Instant::now()));
+        state.error = None;
+        match result {
+            Ok(Ok(report)) => state.good = Some(GoodReport { report: Arc::new(report), reading: call.reading }),
+            Ok(Err(error)) | Err(error) => state.error = Some(shorten(error)),
+        }
+    }
+
+    fn status(&self, state: &mut State) -> SourceStatus {
+        let stale_after = match self.added.schedule {
+            Schedule::Every(period) => period,
+            Schedule::Inline | Schedule::OnDemand => STALE_AFTER,
+        };
+        let in_flight = state.in_flight.map(|call| call.began.elapsed());
+        let overdue = in_flight.filter(|&time| time > stale_after);
+        let overdue = overdue.map(|time| format!("no answer for {} s", time.as_secs()));
+        let error = overdue.or_else(|| state.error.clone());
+        let up = state.good.is_some() && error.is_none();
+        if up != state.was_up {
+            events::source_changed(&self.added.name, up, error.as_deref());
+            state.was_up = up;
+        }
+        let now = self.clock.read();
+        let millis = state.good.as_ref().map(|good| now.saturating_sub(good.reading) / 1_000_000);
+        SourceStatus {
+            name: self.added.name.clone(),
+            type_name: self.added.type_name.clone(),
+            up,
+            age_seconds: millis.map(|millis| millis as f64 / 1000.0),
+            panics_total: state.panics,
+            timeouts_total: state.timeouts,
+            error,
         }
     }
 }
 
-type CallResult = Result<Result<Report, SourceError>, String>;
-
-/// The step of a source's worker.
-fn work(board: &Weak<Board>, index: usize) -> Next {
-    let Some(strong) = board.upgrade() else {
-        return Next::Break(());
-    };
-    let Some(call) = strong.next_call(index) else {
-        return Next::Continue(strong.idle_until(index));
-    };
-    let source = Arc::clone(&strong.sources[index].source);
-    // A call that never returns must not keep the board, and with it the other threads.
-    drop(strong);
-    let result = catch_panic(|| source.collect());
-    drop(source);
-    match board.upgrade() {
-        Some(strong) => strong.end_call(index, call, result),
-        None => return Next::Break(()),
-    }
-    Next::Continue(Some(Instant::now()))
-}
-
-impl SourceState {
+impl State {
     /// Returns when a source is due whose call began at `began` and has just returned.
     fn next_due(&self, period: Duration, began: Nanos, now: Nanos) -> Nanos {
         let period = Nanos::try_from(period.as_nanos()).unwrap_or(Nanos::MAX).max(MIN_PERIOD);
@@ -328,38 +285,30 @@ impl SourceState {
         // A call that takes longer than its period is not followed at once by the next.
         if due > now { due } else { now.saturating_add(period) }
     }
-
-    fn status(&mut self, added: &AddedSource, now: Instant, reading: Nanos) -> SourceStatus {
-        let stale_after = match added.schedule {
-            Schedule::Every(period) => period,
-            Schedule::Inline | Schedule::OnDemand => STALE_AFTER,
-        };
-        let in_flight = self.in_flight.map(|call| now.saturating_duration_since(call.began));
-        let overdue = in_flight.filter(|&time| time > stale_after);
-        let overdue = overdue.map(|time| format!("no answer for {} s", time.as_secs()));
-        let error = overdue.or_else(|| self.error.clone());
-        let up = self.good.is_some() && error.is_none();
-        if up != self.was_up {
-            events::source_changed(&added.name, up, error.as_deref());
-            self.was_up = up;
-        }
-        SourceStatus {
-            name: added.name.clone(),
-            type_name: added.type_name.clone(),
-            up,
-            age_seconds: self.good.as_ref().map(|good| {
-                let millis = reading.saturating_sub(good.reading) / 1_000_000;
-                millis as f64 / 1000.0
-            }),
-            panics_total: self.panics,
-            timeouts_total: self.timeouts,
-            error,
-        }
-    }
 }
 
-/// The shortest period of [`Schedule::Every`], in nanoseconds.
-const MIN_PERIOD: Nanos = 1_000_000;
+/// The step of a source's worker.
+fn work(entry: &Weak<Entry>) -> Next {
+    let Some(strong) = entry.upgrade() else {
+        return Next::Break(());
+    };
+    let Some(call) = strong.next_call() else {
+        let left = lock(&strong.state).due.map(|due| due.saturating_sub(strong.clock.read()));
+        return Next::Continue(left.map(|left| deadline(Instant::now(), Duration::from_nanos(left))));
+    };
+    let source = Arc::clone(&strong.added.source);
+    // A call that never returns must not keep the entry.
+    drop(strong);
+    let result = call_source(&*source);
+    if let Some(strong) = entry.upgrade() {
+        strong.end_call(call, result);
+    }
+    Next::Continue(Some(Instant::now()))
+}
+
+fn call_source(source: &dyn Source) -> CallResult {
+    catch_panic(|| source.collect().map_err(|error| error.to_string()))
+}
 
 /// Returns a random number: spreading calls needs no better one than the seed of a hash map.
 fn random() -> u64 {
@@ -415,11 +364,11 @@ mod tests {
     #[test]
     fn period_is_kept_from_start_to_start_and_after_an_overrun_from_the_end() {
         let second = Duration::from_secs(1);
-        let mut state = SourceState::default();
+        let mut state = State::default();
         let first = state.next_due(second, 0, 100);
         assert!((100..1_000_000_100).contains(&first), "{first}");
         let now = Instant::now();
-        state.last = Some(Returned { began: now, ended: now });
+        state.last = Some((now, now));
         assert_eq!(state.next_due(second, 500, 700), 1_000_000_500);
         assert_eq!(state.next_due(second, 500, 2_000_000_000), 3_000_000_000);
         assert_eq!(state.next_due(Duration::ZERO, 0, 1), MIN_PERIOD);

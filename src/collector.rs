@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::alerts::AlertRule;
 use crate::alerts::evaluator::Evaluator;
-use crate::board::{AddedSource, Board, Freshness};
+use crate::board::{AddedSource, Board, Entry, Freshness};
 use crate::clock::CoarseClock;
 use crate::merge::{EnvelopeRate, merge};
 use crate::snapshot::Snapshot;
@@ -61,11 +61,13 @@ impl Coverage {
     }
 }
 
+type Respond = Box<dyn FnOnce(&Arc<Collected>) + Send>;
+
 /// A request for a snapshot.
 pub(crate) struct PendingRequest {
     pub(crate) freshness: Freshness,
     pub(crate) deadline: Instant,
-    pub(crate) respond: Box<dyn FnOnce(&Arc<Collected>) + Send>,
+    pub(crate) respond: Respond,
 }
 
 /// Takes the snapshots of an aggregator.
@@ -81,7 +83,7 @@ struct Shared {
     started_at: SystemTime,
     envelope_rate: EnvelopeRate,
     clock: CoarseClock,
-    board: Arc<Board>,
+    board: Board,
     evaluator: Arc<Evaluator>,
     pending: Mutex<Vec<PendingRequest>>,
     latest: Mutex<Option<Arc<Collected>>>,
@@ -136,10 +138,14 @@ impl Collector {
     fn shared(&self) -> Arc<Shared> {
         let process = std::process::id();
         let mut shared = lock(&self.shared);
-        match &*shared {
-            Some(shared) if shared.process == process => Arc::clone(shared),
-            _ => Arc::clone(shared.insert(Arc::new(Shared::new(process, &self.setup)))),
+        if let Some(shared) = &*shared
+            && shared.process == process
+        {
+            return Arc::clone(shared);
         }
+        // Never dropped: a thread of the parent may have held one of its locks.
+        mem::forget(shared.take());
+        Arc::clone(shared.insert(Arc::new(Shared::new(process, &self.setup))))
     }
 }
 
@@ -147,14 +153,15 @@ impl Shared {
     fn new(process: u32, setup: &Setup) -> Self {
         let thread = Arc::new(Worker::default());
         let clock = setup.clock.clone().unwrap_or_else(CoarseClock::shared);
-        let board = Board::new(setup.sources.clone(), clock.clone(), Arc::clone(&thread));
+        let entry = |added: &AddedSource| Entry::new(added.clone(), clock.clone(), Arc::clone(&thread));
+        let board = setup.sources.iter().map(|added| Arc::new(entry(added))).collect();
         let evaluator = Evaluator::new(setup.rules.clone(), Arc::clone(&thread));
         Self {
             process,
             started_at: setup.started_at,
             envelope_rate: setup.envelope_rate,
             clock,
-            board: Arc::new(board),
+            board,
             evaluator: Arc::new(evaluator),
             pending: Mutex::default(),
             latest: Mutex::default(),
@@ -164,7 +171,7 @@ impl Shared {
     }
 
     fn collect_here(self: &Arc<Self>) -> Collected {
-        self.board.call_all();
+        self.board.iter().for_each(Entry::call_here);
         let (mut snapshot, reading, coverage) = self.merge();
         self.evaluator.evaluate_here(&mut snapshot, reading);
         Collected { snapshot, coverage }
@@ -173,10 +180,16 @@ impl Shared {
     /// Merges the reports on the board into a snapshot without alerts.
     fn merge(&self) -> (Snapshot, Nanos, Coverage) {
         let (at, reading) = (self.clock.now(), self.clock.read());
-        let board = self.board.read();
-        let mut snapshot = Snapshot { started_at: self.started_at, sources: board.statuses, ..Snapshot::empty(at) };
-        merge(&board.reports, self.envelope_rate, &mut snapshot);
-        let coverage = Coverage { fresh_since: board.fresh_since, abandoned_at: board.abandoned_at };
+        let mut coverage = Coverage { fresh_since: Instant::now(), abandoned_at: None };
+        let mut snapshot = Snapshot { started_at: self.started_at, ..Snapshot::empty(at) };
+        let mut reports = Vec::with_capacity(self.board.len());
+        for entry in self.board.iter().map(|entry| entry.read()) {
+            coverage.fresh_since = coverage.fresh_since.min(entry.began.unwrap_or(coverage.fresh_since));
+            coverage.abandoned_at = coverage.abandoned_at.max(entry.abandoned_at);
+            reports.extend(entry.report);
+            snapshot.sources.push(entry.status);
+        }
+        merge(&reports, self.envelope_rate, &mut snapshot);
         (snapshot, reading, coverage)
     }
 
@@ -251,16 +264,17 @@ impl CollectorThread {
         let is_busy = !is_stuck && (self.evaluation.is_some() || !shared.evaluator.is_idle());
         let is_ready = |request: &mut PendingRequest| {
             if now >= request.deadline {
-                shared.board.abandon_calls(request.freshness);
+                shared.board.iter().for_each(|entry| entry.abandon_call(request.freshness));
                 // Rules that are busy with an earlier snapshot are waited for, too.
                 !is_busy || now >= request.deadline + MIN_RULES_TIME
             } else {
-                shared.board.start_calls(request.freshness) && !is_busy
+                let calls = shared.board.iter().filter(|entry| !entry.start_call(request.freshness));
+                calls.count() == 0 && !is_busy
             }
         };
         let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
         if !ready.is_empty() {
-            shared.board.call_inline();
+            shared.board.iter().for_each(Entry::call_inline);
             let (mut snapshot, reading, coverage) = shared.merge();
             if is_stuck || is_busy {
                 shared.evaluator.fill(&mut snapshot);

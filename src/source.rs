@@ -11,40 +11,30 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 
 /// A part of the application that measures some of the sections of a [`Snapshot`](crate::Snapshot).
 ///
-/// Implement the methods of the sections that the source measures. The others return `None`: not measured here. That
-/// is different from measuring zero, since averages are taken over the sources that report a section.
+/// Implement the methods of the sections that the source measures. The others return `None`: not measured here, which
+/// is different from zero, since averages are taken over the sources that report a section.
 ///
 /// ```
-/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// use parsec_telemetry::{Aggregator, PresenceStats, Source};
 ///
-/// struct Rooms { users: AtomicU64, channels: AtomicU64 }
+/// struct Rooms { users: AtomicU64 }
 ///
 /// impl Source for Rooms {
 ///     fn presence(&self) -> Option<PresenceStats> {
-///         let (users, channels) = (self.users.load(Ordering::Relaxed), self.channels.load(Ordering::Relaxed));
-///         let average_per_channel = users as f64 / channels.max(1) as f64;
-///         Some(PresenceStats { total_users: users, average_per_channel, ..Default::default() })
+///         Some(PresenceStats { total_users: self.users.load(Relaxed), ..Default::default() })
 ///     }
 /// }
 ///
-/// let rooms = Rooms { users: 6.into(), channels: 4.into() };
-/// assert_eq!(Aggregator::new().source(rooms).snapshot().presence.average_per_channel, 1.5);
+/// let rooms = Rooms { users: 6.into() };
+/// assert_eq!(Aggregator::new().source(rooms).snapshot().presence.total_users, 6);
 /// ```
 ///
 /// A source that can be disabled is an `Option`: `None` measures nothing.
 ///
-/// # Which thread calls a source
-///
-/// [`Aggregator::snapshot`](crate::Aggregator::snapshot) calls every source in turn on the calling thread. A page
-/// over HTTP is made from calls on the crate's own threads, outside any async runtime; [`schedule`](Self::schedule)
-/// decides on which, and how often. Calls of one source can overlap where both ways are used.
-///
-/// # Sources that fail
-///
-/// A call that panics, returns an error, or has not returned by a page's deadline leaves the last good report of the
-/// source on the page, whole, with its age and `parsec_telemetry_source_up 0` once the source is stale. So no counter
-/// falls and no alert changes because a call failed. Split a source whose sections should fail independently. See
+/// [`Aggregator::snapshot`](crate::Aggregator::snapshot) calls every source in turn on the calling thread. Pages over
+/// HTTP call it on the crate's own threads, outside any async runtime, as its [`schedule`](Self::schedule) says. Calls
+/// of one source can overlap where both ways are used. For calls that fail, see
 /// [`Aggregator`](crate::Aggregator#sources-that-fail).
 pub trait Source: Send + Sync {
     /// Returns the open channels.
@@ -83,33 +73,23 @@ pub trait Source: Send + Sync {
     /// [`schedule`](Self::schedule) only.
     ///
     /// ```
-    /// use parsec_telemetry::{Aggregator, CacheStats, HistoryStats, Report, Source, SourceError};
+    /// use parsec_telemetry::{Aggregator, Report, Source, SourceError};
     ///
-    /// struct Store;
+    /// struct Database;
     ///
-    /// impl Source for Store {
+    /// impl Source for Database {
     ///     fn collect(&self) -> Result<Report, SourceError> {
-    ///         let [entries, buffered] = query("entries, buffered")?;
-    ///         Ok(Report {
-    ///             cache: Some(CacheStats { size_entries: entries, ..Default::default() }),
-    ///             history: Some(HistoryStats { total_envelopes_buffered: buffered, ..Default::default() }),
-    ///             ..Default::default()
-    ///         })
+    ///         Err("connection refused".into())
     ///     }
     /// }
     ///
-    /// fn query(_: &str) -> Result<[u64; 2], SourceError> {
-    ///     Err("connection refused".into())
-    /// }
-    ///
-    /// let snapshot = Aggregator::new().source(Store).snapshot();
+    /// let snapshot = Aggregator::new().source(Database).snapshot();
     /// assert_eq!(snapshot.sources[0].error.as_deref(), Some("connection refused"));
     /// ```
     ///
     /// # Errors
     ///
-    /// Any error means that the source cannot report now. Its text, shortened to 200 characters, is shown in the JSON
-    /// page under `sources`.
+    /// Any error means that the source cannot report now. The JSON page shows its first 200 characters under `sources`.
     fn collect(&self) -> Result<Report, SourceError> {
         Ok(Report {
             channels: self.channels(),

@@ -44,14 +44,12 @@ impl RuleStates {
                 state.error = None;
             }
             match outcome {
-                Ok(true) if is_current => {
-                    if state.firing_since.is_none() {
-                        state.firing_since = Some(at);
-                        state.fired += 1;
-                    }
+                Ok(true) if is_current && state.firing_since.is_none() => {
+                    state.firing_since = Some(at);
+                    state.fired += 1;
                 }
                 Ok(false) if is_current => state.firing_since = None,
-                // A failed evaluation leaves the state as it was.
+                // A rule that already fires keeps its start, and a failed evaluation every state.
                 _ => {}
             }
         }

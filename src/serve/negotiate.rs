@@ -1,145 +1,142 @@
-//! Which format a client wants, and whether packed.
+//! Selects the text format by `Accept`, and gzip by `Accept-Encoding`.
 //!
-//! Nothing here refuses: what cannot be read is passed over, and who asks for nothing that there is gets what
-//! everybody reads. It takes one pass and no memory, however long a header is.
+//! An element that cannot be parsed is ignored, and no request is rejected: without an acceptable format, the page is
+//! in the Prometheus format.
+//!
+//! Considered: `headers-accept` rejects the whole header for one element that cannot be parsed, and matches a range
+//! only if all parameters are equal, which `escaping` never is.
 
-use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
+use http::{HeaderMap, HeaderName};
 
 use crate::encode::Format;
 
-/// How much a client wants something, in thousandths; and how exactly it has named it.
-type Wish = (u16, u8);
+/// With each escaping that leaves our names unchanged, which consist of letters, digits and `_`.
+const ESCAPED_OPENMETRICS: [&str; 3] = [
+    "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+    "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+    "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values",
+];
 
-/// The text format, and the content type to say.
+/// A quality of 1, in thousandths.
+const MAX_QUALITY: u16 = 1000;
+
+/// Returns the preferred text format and its content type.
 ///
-/// The one that is wanted more; of two that are wanted alike, the one that is named more exactly; then Prometheus
-/// 0.0.4.
+/// For equal qualities, the media range with the higher specificity decides, then Prometheus 0.0.4.
 pub(super) fn text_format(headers: &HeaderMap) -> (Format, &'static str) {
-    let mut openmetrics: (u8, Wish, &str) = (0, (0, 0), "");
-    let mut prometheus: (u8, Wish) = (0, (0, 0));
-    for range in elements(headers, &ACCEPT) {
-        let Some(range) = Range::read(range) else {
-            continue;
-        };
-        // The most exact range decides, wherever it stands.
-        if let Some(exact) = range.exactness("application", "openmetrics-text", "1.0.0")
-            && exact > openmetrics.0
-        {
-            openmetrics = (exact, (range.quality, exact), range.escaping);
+    let prometheus = MediaRange::find(headers, "text/plain", "0.0.4");
+    let openmetrics = MediaRange::find(headers, "application/openmetrics-text", "1.0.0");
+    let prometheus = prometheus.map(|(preference, _)| preference);
+    match openmetrics {
+        Some((preference, range)) if preference.quality > 0 && Some(preference) > prometheus => {
+            let escaping = parameter(range.parameters, "escaping");
+            (Format::OpenMetrics, openmetrics_type(escaping))
         }
-        if let Some(exact) = range.exactness("text", "plain", "0.0.4")
-            && exact > prometheus.0
-        {
-            prometheus = (exact, (range.quality, exact));
-        }
-    }
-    let (_, wish, escaping) = openmetrics;
-    if wish.0 > 0 && wish > prometheus.1 {
-        (Format::OpenMetrics, openmetrics_type(escaping))
-    } else {
-        (Format::Prometheus, Format::Prometheus.content_type())
+        _ => (Format::Prometheus, Format::Prometheus.content_type()),
     }
 }
 
-/// The content type, with the escaping that was asked for where our names come out of it as they are: they are of
-/// letters, digits and `_` only.
-fn openmetrics_type(escaping: &str) -> &'static str {
-    match escaping {
-        "allow-utf-8" => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
-        "underscores" => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
-        "values" => "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values",
-        _ => Format::OpenMetrics.content_type(),
-    }
+fn openmetrics_type(escaping: Option<&str>) -> &'static str {
+    let is_requested = |content_type: &&str| content_type.rsplit('=').next() == escaping;
+    let content_type = ESCAPED_OPENMETRICS.into_iter().find(is_requested);
+    content_type.unwrap_or(Format::OpenMetrics.content_type())
 }
 
-/// Whether the client reads gzip, and would not rather have it plain. (Who does not speak of the plain page would
-/// take it, too, and is taken to like it less: RFC 9110, 12.5.3.)
-pub(super) fn wants_gzip(headers: &HeaderMap) -> bool {
-    let (mut gzip, mut identity, mut any) = (None, None, None);
-    for element in elements(headers, &ACCEPT_ENCODING) {
-        let (name, parameters) = element.split_once(';').unwrap_or((element, ""));
-        let Some(quality) = quality_in(parameters) else {
-            continue;
-        };
-        let name = name.trim();
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-            gzip = gzip.max(Some(quality));
-        } else if name.eq_ignore_ascii_case("identity") {
-            identity = identity.max(Some(quality));
-        } else if name == "*" {
-            any = any.max(Some(quality));
-        }
-    }
-    gzip.or(any).is_some_and(|quality| quality > 0 && Some(quality) >= identity)
+/// Returns whether the client accepts gzip, and does not prefer `identity`.
+///
+/// An `identity` that is not listed is acceptable (RFC 9110, 12.5.3), but not preferred.
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let quality = |codings: &[&str]| {
+        elements(headers, &ACCEPT_ENCODING)
+            .filter(|(name, ..)| codings.iter().any(|own| own.eq_ignore_ascii_case(name)))
+            .map(|(.., quality)| quality)
+            .max()
+    };
+    let gzip = quality(&["gzip", "x-gzip"]).or_else(|| quality(&["*"]));
+    gzip.is_some_and(|gzip| gzip > 0 && Some(gzip) >= quality(&["identity"]))
 }
 
-/// The elements of a list, over all headers of the name that are text.
-fn elements<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
-}
-
-/// One element of `Accept`.
-struct Range<'a> {
-    kind: &'a str,
-    subtype: &'a str,
-    version: Option<&'a str>,
-    escaping: &'a str,
+/// How much the client prefers a format. The quality decides, then the specificity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Preference {
     quality: u16,
+    specificity: u8,
 }
 
-impl<'a> Range<'a> {
-    fn read(element: &'a str) -> Option<Self> {
-        let (name, parameters) = element.split_once(';').unwrap_or((element, ""));
-        let (kind, subtype) = name.trim().split_once('/')?;
-        Some(Self {
-            kind,
-            subtype,
-            version: parameter(parameters, "version"),
-            escaping: parameter(parameters, "escaping").unwrap_or(""),
-            quality: quality_in(parameters)?,
+/// An element of `Accept`, such as `text/*;q=0.5`.
+struct MediaRange<'a> {
+    name: &'a str,
+    parameters: &'a str,
+}
+
+impl<'a> MediaRange<'a> {
+    /// Returns the most specific range that includes a media type; the first of several.
+    fn find(headers: &'a HeaderMap, media_type: &str, version: &str) -> Option<(Preference, Self)> {
+        let ranges = elements(headers, &ACCEPT).filter_map(|(name, parameters, quality)| {
+            let range = Self { name, parameters };
+            let specificity = range.specificity(media_type, version)?;
+            let preference = Preference { quality, specificity };
+            Some((preference, range))
+        });
+        ranges.reduce(|best, next| {
+            let is_better = next.0.specificity > best.0.specificity;
+            if is_better { next } else { best }
         })
     }
 
-    /// How exactly the range names a type, if it covers it at all.
-    fn exactness(&self, kind: &str, subtype: &str, version: &str) -> Option<u8> {
-        match (self.kind, self.subtype) {
-            ("*", "*") => Some(1),
-            (own, "*") if own.eq_ignore_ascii_case(kind) => Some(2),
-            (own, sub) if own.eq_ignore_ascii_case(kind) && sub.eq_ignore_ascii_case(subtype) => match self.version {
-                None => Some(3),
-                Some(own) if own == version => Some(4),
-                Some(_) => None,
-            },
-            _ => None,
+    /// Returns `None` if the range does not include the media type.
+    fn specificity(&self, media_type: &str, version: &str) -> Option<u8> {
+        if self.name == "*/*" {
+            return Some(1);
+        }
+        if let Some(name) = self.name.strip_suffix("/*") {
+            let (top_level, _) = media_type.split_once('/')?;
+            return name.eq_ignore_ascii_case(top_level).then_some(2);
+        }
+        if !self.name.eq_ignore_ascii_case(media_type) {
+            return None;
+        }
+        match parameter(self.parameters, "version") {
+            None => Some(3),
+            Some(own) => (own == version).then_some(4),
         }
     }
+}
+
+/// The name, parameters and quality of each element in all headers of a name.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = (&'a str, &'a str, u16)> {
+    let values = headers.get_all(name).iter();
+    let elements = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    elements.filter_map(|element| {
+        let (name, parameters) = element.split_once(';').unwrap_or((element, ""));
+        Some((name.trim(), parameters, quality(parameters)?))
+    })
 }
 
 fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     parameters.split(';').find_map(|parameter| {
         let (own, value) = parameter.split_once('=')?;
-        let is_it = own.trim().eq_ignore_ascii_case(name);
-        is_it.then(|| value.trim().trim_matches('"'))
+        let is_equal = own.trim().eq_ignore_ascii_case(name);
+        is_equal.then(|| value.trim().trim_matches('"'))
     })
 }
 
-/// The quality among parameters, in thousandths: 1,000 where there is none, `None` where it is not a number from 0 to
-/// 1 with up to three digits.
-fn quality_in(parameters: &str) -> Option<u16> {
+/// Returns `q` in thousandths, or `None` if it is not a number from 0 to 1 with at most three decimals. Defaults to
+/// 1.
+fn quality(parameters: &str) -> Option<u16> {
     let Some(text) = parameter(parameters, "q") else {
-        return Some(1000);
+        return Some(MAX_QUALITY);
     };
-    let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
-    if digits.len() > 3 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let digits = digits.bytes().chain(*b"000").take(3);
+    let digits = decimals.bytes().chain(*b"000").take(3);
     let thousandths = digits.fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
     match (whole, thousandths) {
         ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(1000),
+        ("1", 0) => Some(MAX_QUALITY),
         _ => None,
     }
 }
@@ -149,8 +146,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quality_is_a_number_from_0_to_1() {
-        for (text, quality) in [
+    fn quality_outside_0_to_1_is_rejected() {
+        for (parameters, expected) in [
             ("", Some(1000)),
             ("version=1", Some(1000)),
             ("q=0", Some(0)),
@@ -168,7 +165,7 @@ mod tests {
             ("q=0.+5", None),
             ("q=99999999999", None),
         ] {
-            assert_eq!(quality_in(text), quality, "{text}");
+            assert_eq!(quality(parameters), expected, "{parameters}");
         }
     }
 }

@@ -65,7 +65,7 @@ impl Pages {
             return PendingResponse::ready(response);
         }
         let wanted = Wanted {
-            encoding: Encoding { format, gzip: negotiate::wants_gzip(headers) },
+            encoding: Encoding { format, gzip: negotiate::accepts_gzip(headers) },
             content_type,
             vary,
             is_head: method == Method::HEAD,

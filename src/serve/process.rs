@@ -1,125 +1,129 @@
-//! The process as the system sees it, under the names that the conventions have for it.
+//! Metrics of the process, under the names that Prometheus reserves for them.
 //!
-//! On Linux, from `/proc`; elsewhere there is nothing. What cannot be read, as when no descriptor is left to read it
-//! with, is left out.
+//! They are read from `/proc`, which only Linux has. A value that cannot be read is omitted, for example while the
+//! process has no free descriptor.
+//!
+//! Considered: `procfs` adds five crates for six numbers, `sysinfo` requires Rust 1.95, and the process collector of
+//! `prometheus` works only with the registry of that crate.
 
-use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
-use crate::catalog::{counter, gauge};
+use crate::catalog::{FamilyMetadata, Value, counter, gauge};
 use crate::encode::text::TextEncoder;
 
-/// Ticks a second in `/proc/self/stat`, whatever the kernel's own are: part of its interface.
-const TICKS: f64 = 100.0;
+const CPU_SECONDS: FamilyMetadata =
+    counter("process_cpu_seconds_total", "Processor time used by the process, user and system, in seconds.");
+const START_TIME: FamilyMetadata =
+    gauge("process_start_time_seconds", "Start time of the process, in seconds since the Unix epoch.");
+const VIRTUAL_BYTES: FamilyMetadata = gauge("process_virtual_memory_bytes", "Virtual memory of the process.");
+const RESIDENT_BYTES: FamilyMetadata = gauge("process_resident_memory_bytes", "Resident memory of the process.");
+const OPEN_FDS: FamilyMetadata = gauge("process_open_fds", "Open file descriptors.");
+const MAX_FDS: FamilyMetadata = gauge("process_max_fds", "Limit on open file descriptors.");
+
+/// Ticks per second in `/proc/self/stat`: `USER_HZ`, which does not depend on the kernel's `HZ`.
+const USER_HZ: f64 = 100.0;
+
+// The fields of `/proc/self/stat`, by their numbers in proc(5).
+const UTIME: usize = 14;
+const STIME: usize = 15;
+const STARTTIME: usize = 22;
 
 pub(super) fn encode(encoder: &mut TextEncoder<'_>) {
-    let mut buffer = Buffer::new();
-    if let Some(stat) = buffer.read("/proc/self/stat").and_then(|stat| Stat::of(&stat)) {
-        encoder.write_sample(
-            &counter("process_cpu_seconds_total", "Time that the processors spent on this process, in seconds."),
-            stat.cpu_ticks as f64 / TICKS,
-        );
-        if let Some(boot) = boot_time() {
-            encoder.write_sample(
-                &gauge("process_start_time_seconds", "When this process started, in seconds since 1970."),
-                boot as f64 + stat.start_ticks as f64 / TICKS,
-            );
+    ProcessStats::read().encode(encoder);
+}
+
+struct ProcessStats {
+    cpu_seconds: Option<f64>,
+    start_time: Option<f64>,
+    virtual_bytes: Option<u64>,
+    resident_bytes: Option<u64>,
+    open_fds: Option<u64>,
+    max_fds: Option<u64>,
+}
+
+impl ProcessStats {
+    fn read() -> Self {
+        let stat = read("/proc/self/stat");
+        let status = read("/proc/self/status");
+        let limits = read("/proc/self/limits");
+        let cpu_ticks = || Some(stat_field(&stat, UTIME)? + stat_field(&stat, STIME)?);
+        let bytes = |name| Some(number_after(&status, name)?.saturating_mul(1024));
+        Self {
+            cpu_seconds: cpu_ticks().map(|ticks| ticks as f64 / USER_HZ),
+            start_time: stat_field(&stat, STARTTIME).and_then(|ticks| start_time(boot_time()?, ticks)),
+            virtual_bytes: bytes("VmSize:"),
+            resident_bytes: bytes("VmRSS:"),
+            open_fds: open_fds(),
+            max_fds: number_after(&limits, "Max open files"),
         }
-        encoder.write_sample(&gauge("process_virtual_memory_bytes", "Address space in use."), stat.virtual_bytes);
-        if let Some(page_size) = page_size() {
-            encoder.write_sample(
-                &gauge("process_resident_memory_bytes", "Memory in use."),
-                stat.resident_pages.saturating_mul(page_size),
-            );
+    }
+
+    fn encode(&self, encoder: &mut TextEncoder<'_>) {
+        let samples = [
+            (CPU_SECONDS, self.cpu_seconds.map(Value::from)),
+            (START_TIME, self.start_time.map(Value::from)),
+            (VIRTUAL_BYTES, self.virtual_bytes.map(Value::from)),
+            (RESIDENT_BYTES, self.resident_bytes.map(Value::from)),
+            (OPEN_FDS, self.open_fds.map(Value::from)),
+            (MAX_FDS, self.max_fds.map(Value::from)),
+        ];
+        for (metadata, value) in samples {
+            if let Some(value) = value {
+                encoder.write_sample(&metadata, value);
+            }
         }
     }
-    if let Some(open) = open_descriptors() {
-        encoder.write_sample(&gauge("process_open_fds", "Descriptors open now."), open);
-    }
-    let limits = buffer.read("/proc/self/limits");
-    if let Some(most) = limits.and_then(|limits| number_behind(&limits, "Max open files")) {
-        encoder.write_sample(&gauge("process_max_fds", "Descriptors that may be open."), most);
-    }
 }
 
-/// Holds any file that is read here, as the kernel writes them: at one go, and in less than a page.
-struct Buffer([u8; 4096]);
-
-impl Buffer {
-    fn new() -> Self {
-        Self([0; 4096])
-    }
-
-    fn read(&mut self, path: &str) -> Option<Cow<'_, str>> {
-        let length = File::open(path).ok()?.read(&mut self.0).ok()?;
-        let bytes = &self.0[..length];
-        // A process may call itself what it likes, and does not often.
-        let text = str::from_utf8(bytes).map(Cow::Borrowed);
-        Some(text.unwrap_or_else(|_| String::from_utf8_lossy(bytes)))
-    }
+/// Returns the content of a file, or nothing if it cannot be read.
+fn read(path: &str) -> String {
+    // The name of the process, which some files contain, need not be UTF-8.
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
-struct Stat {
-    cpu_ticks: u64,
-    start_ticks: u64,
-    virtual_bytes: u64,
-    resident_pages: u64,
+/// Parses a field of `/proc/self/stat` from the third on.
+fn stat_field(stat: &str, number: usize) -> Option<u64> {
+    // Field 2 is the name of the process, in parentheses, and may contain spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(number - 3)?.parse().ok()
 }
 
-impl Stat {
-    fn of(stat: &str) -> Option<Self> {
-        // The name, in brackets, may hold anything; what is behind it are fields from the third on.
-        let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split(' ').skip(14 - 3);
-        let mut after = |skipped: usize| fields.nth(skipped)?.parse::<u64>().ok();
-        // In the order in which they stand: the 14th and 15th, the 22nd to 24th.
-        Some(Self {
-            cpu_ticks: after(0)? + after(0)?,
-            start_ticks: after(6)?,
-            virtual_bytes: after(0)?,
-            resident_pages: after(0)?,
-        })
+/// Returns the start time in seconds since the Unix epoch, at most now.
+///
+/// Derived from the boot time, not from `/proc/uptime`: in LXC, lxcfs replaces the uptime with that of the container,
+/// while the boot time and the ticks remain those of the host.
+fn start_time(boot_time: u64, start_ticks: u64) -> Option<f64> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs_f64();
+    // The clock may have been set back, and an lxcfs of 2017 replaces the boot time as well.
+    Some((boot_time as f64 + start_ticks as f64 / USER_HZ).min(now))
+}
+
+/// Returns the boot time in seconds since the Unix epoch. It is read once, because `/proc/stat` lists every processor
+/// and interrupt.
+fn boot_time() -> Option<u64> {
+    static BOOT_TIME: OnceLock<u64> = OnceLock::new();
+    if let Some(boot_time) = BOOT_TIME.get() {
+        return Some(*boot_time);
     }
+    let boot_time = number_after(&read("/proc/stat"), "btime")?;
+    Some(*BOOT_TIME.get_or_init(|| boot_time))
 }
 
-/// How many descriptors are open. Linux says so since version 6.2; before, they have to be counted, and one of them
-/// is that by which they are.
-fn open_descriptors() -> Option<u64> {
-    const OPEN: &str = "/proc/self/fd";
-    match fs::metadata(OPEN).ok()?.len() {
-        0 => Some(fs::read_dir(OPEN).ok()?.skip(1).count() as u64),
+fn open_fds() -> Option<u64> {
+    const PATH: &str = "/proc/self/fd";
+    // Before Linux 6.2 the length is 0, and the directory that is read contains its own descriptor.
+    match fs::metadata(PATH).ok()?.len() {
+        0 => Some(fs::read_dir(PATH).ok()?.skip(1).count() as u64),
         open => Some(open),
     }
 }
 
-/// Bytes in a page of memory, from what the kernel told the process when it began: pairs of words.
-fn page_size() -> Option<u64> {
-    static PAGE: OnceLock<Option<u64>> = OnceLock::new();
-    const AT_PAGESZ: usize = 6;
-    let read = || {
-        let told = fs::read("/proc/self/auxv").ok()?;
-        let (words, _) = told.as_chunks().0.as_chunks::<2>();
-        let mut pairs = words.iter().map(|pair| pair.map(usize::from_ne_bytes));
-        let [_, size] = pairs.find(|[key, _]| *key == AT_PAGESZ)?;
-        u64::try_from(size).ok()
-    };
-    *PAGE.get_or_init(read)
-}
-
-/// When the system started, in seconds since 1970. It is read once: the file is long.
-fn boot_time() -> Option<u64> {
-    static BOOT: OnceLock<Option<u64>> = OnceLock::new();
-    let read = || number_behind(&fs::read_to_string("/proc/stat").ok()?, "btime");
-    *BOOT.get_or_init(read)
-}
-
-/// The first word behind a line's name, where it is a number.
-fn number_behind(text: &str, name: &str) -> Option<u64> {
-    let mut found = text.match_indices(name);
-    let (at, _) = found.find(|&(at, _)| at == 0 || text[..at].ends_with('\n'))?;
-    text[at + name.len()..].split_whitespace().next()?.parse().ok()
+/// Parses the word after the name at the start of a line.
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -127,22 +131,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_behind_their_names() {
+    fn number_is_found_after_the_name_at_the_start_of_a_line() {
         let text = "VmPeak:\t    9 kB\nVmSize:\t    8 kB\nMax open files   unlimited  unlimited\n";
-        assert_eq!(number_behind(text, "VmSize:"), Some(8));
-        assert_eq!(number_behind(text, "Max open files"), None);
-        assert_eq!(number_behind(text, "VmRSS:"), None);
-        // Behind the name of a line, and not in the midst of one.
-        assert_eq!(number_behind("a b 7\nb 8\n", "b"), Some(8));
+        assert_eq!(number_after(text, "VmSize:"), Some(8));
+        assert_eq!(number_after(text, "Max open files"), None);
+        assert_eq!(number_after(text, "VmRSS:"), None);
+        assert_eq!(number_after("a b 7\nb 8\n", "b"), Some(8));
     }
 
     #[test]
-    fn the_fields_are_counted_behind_a_name_that_may_be_anything() {
+    fn stat_field_is_found_after_any_process_name() {
         let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
         let stat = format!("1 (a) b (c)) {}", fields.join(" "));
-        let stat = Stat::of(&stat).expect("a stat line");
-        assert_eq!((stat.cpu_ticks, stat.start_ticks, stat.virtual_bytes), (14 + 15, 22, 23));
-        assert_eq!(stat.resident_pages, 24);
-        assert!(Stat::of("1 (a) R 2 3").is_none());
+        assert_eq!(stat_field(&stat, UTIME), Some(14));
+        assert_eq!(stat_field(&stat, STIME), Some(15));
+        assert_eq!(stat_field(&stat, STARTTIME), Some(22));
+        assert_eq!(stat_field("1 (a) R 2 3", UTIME), None);
+    }
+
+    #[test]
+    fn start_time_is_never_in_the_future() {
+        let now = || SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        let in_an_hour = now().as_secs() + 3600;
+        for (boot_time, start_ticks) in [(in_an_hour, 0), (0, in_an_hour * 100)] {
+            let start = start_time(boot_time, start_ticks).expect("the clock is after 1970");
+            assert!(start <= now().as_secs_f64(), "{start}");
+        }
+        assert_eq!(start_time(1000, 250), Some(1002.5));
+        if let Some(start) = ProcessStats::read().start_time {
+            assert!(start <= now().as_secs_f64(), "{start}");
+        }
     }
 }
