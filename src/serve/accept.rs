@@ -170,6 +170,8 @@ fn connection(
     let mut http = http1::Builder::new();
     // A client that has sent its request may close its half of the connection.
     http.half_close(true).keep_alive(!options.idle_timeout.is_zero()).max_header_size(options.max_header_bytes);
+    // hyper's default of 408 KiB would let 256 pipelining clients hold 100 MiB.
+    http.max_buf_size(options.max_header_bytes);
     // Setting hyper's own default would cost an allocation for each request.
     if options.max_headers != ServeOptions::DEFAULT.max_headers {
         http.max_headers(options.max_headers);
