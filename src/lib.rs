@@ -67,8 +67,6 @@ pub mod design;
 // In level order: a module imports only from modules above it.
 
 mod catch_panic;
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
-mod events;
 mod sync;
 mod time;
 mod worker;

@@ -17,7 +17,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::events;
 use crate::serve::limit::{ConnectionLimit, Permit};
 use crate::serve::options::{MAX_SCRAPE_TIMEOUT, RESERVED_TIMEOUT, ServeOptions};
 use crate::serve::response;
@@ -133,7 +132,8 @@ async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpS
             // Mostly out of descriptors or memory. Trying again at once would spin until other connections end.
             _ => {
                 routes.stats.accept_error();
-                events::accept_failed(&error);
+                #[cfg(feature = "tracing")]
+                tracing::warn!(%error, "connection could not be accepted");
                 sleep(pause).await;
                 pause = longest.min(pause * 2);
             }
