@@ -1,24 +1,23 @@
-//! Does an operation so many times and nothing else, to be counted by callgrind: instructions do not
-//! wobble, whatever else the machine is doing.
+//! Repeats one operation, for callgrind to count its instructions.
 //!
-//! `.ci/instructions` counts them all and holds them against `benches/instructions.txt`. By hand:
-//! `valgrind --tool=callgrind <this binary> by-handle 1000000`.
+//! `.ci/instructions` runs each operation of `benches/instructions.txt` and compares the count with its budget. To see
+//! where the instructions go, run `valgrind --tool=callgrind BINARY observe/handle 1000000` and `callgrind_annotate`.
 
+use std::env;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::thread;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, Aspect, CacheStats, EnvelopeCounters, Format, ManualClock, Severity, Source, TokenCounters,
+    Aggregator, AlertRule, CacheStats, EnvelopeCounters, Format, ManualClock, Severity, Source, TokenCounters,
 };
 
-mod slab;
+mod support;
 
 const ASPECTS: [&str; 8] =
     ["data", "cursor", "presence", "typing", "ack", "reaction", "read", "a-longer-name-of-30-characters"];
 
-/// A cache that is always the same. (A `CacheSource` would start a clock that has to be calibrated,
-/// which takes now more and now less instructions.)
+/// Constant figures. A `CacheSource` would start a clock, whose calibration takes a varying number of instructions.
 struct Cache;
 
 impl Source for Cache {
@@ -28,25 +27,27 @@ impl Source for Cache {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let [operation, times] = arguments.as_slice() else {
-        // `cargo bench` runs every bench without arguments.
-        println!("instructions: counted by .ci/instructions");
-        return ExitCode::SUCCESS;
+    let arguments: Vec<_> = env::args().skip(1).filter(|it| it != "--bench").collect();
+    let done = match arguments.as_slice() {
+        // `cargo bench` runs every benchmark without arguments.
+        [] => {
+            println!("instructions: run .ci/instructions");
+            Ok(())
+        }
+        [operation, times] => times
+            .parse()
+            .map_err(|_| format!("{times:?} is not a number: give a number of times"))
+            .and_then(|times| run(operation, times)),
+        _ => Err("usage: instructions OPERATION TIMES".to_owned()),
     };
-    let Ok(times) = times.parse() else {
-        eprintln!("{times:?} is not a number of times, such as 1000");
+    if let Err(error) = done {
+        eprintln!("instructions: {error}");
         return ExitCode::from(2);
-    };
-    if run(operation, times) {
-        ExitCode::SUCCESS
-    } else {
-        eprintln!("no operation is called {operation:?}: see benches/instructions.txt");
-        ExitCode::from(2)
     }
+    ExitCode::SUCCESS
 }
 
-fn run(operation: &str, times: u32) -> bool {
+fn run(operation: &str, times: u32) -> Result<(), String> {
     let clock = ManualClock::new().clock();
     let envelopes = EnvelopeCounters::builder().clock(clock.clone()).build();
     let tokens = TokenCounters::builder().clock(clock.clone()).build();
@@ -60,39 +61,40 @@ fn run(operation: &str, times: u32) -> bool {
         AlertRule::new("idle", Severity::Info, |s| s.envelopes.rate_per_second <= 0.0),
     ];
     let aggregator = Aggregator::new()
-        .clock(clock.clone())
+        .clock(clock)
         .source(envelopes.clone())
         .source(tokens.clone())
         .source(Cache)
         .with_alerts(rules)
-        .expect("good rules");
+        .expect("the rules are valid");
     let snapshot = aggregator.snapshot();
-    let mut page = Format::Prometheus.render(&snapshot, aggregator.rules());
+    let mut buffer = Format::Prometheus.render(&snapshot);
+    let mut page = |format: Format| {
+        for _ in 0..times {
+            buffer.clear();
+            format.render_into(&mut buffer, black_box(&snapshot));
+        }
+    };
 
     let data = envelopes.aspect("data");
-    let by_name = |name: &str| (0..times).for_each(|_| envelopes.observe(black_box(name)));
+    let handle = || (0..times).for_each(|_| data.observe());
+    let name = |name: &str| (0..times).for_each(|_| envelopes.observe(black_box(name)));
     match operation {
-        "by-handle" => (0..times).for_each(|_| data.observe()),
-        "by-handle-beyond-the-slab" => beyond_the_slab(&data, times),
-        "by-name-of-4" => by_name("data"),
-        "by-name-of-8" => by_name("presence"),
-        "by-name-of-30" => by_name("a-longer-name-of-30-characters"),
-        "token-issued" => (0..times).for_each(|_| tokens.issued()),
+        "observe/handle" => handle(),
+        "observe/handle_late_thread" => support::without_free_shards(
+            || data.observe(),
+            || thread::scope(|scope| scope.spawn(handle).join().expect("no panic")),
+        ),
+        "observe/name_4_bytes" => name("data"),
+        "observe/name_8_bytes" => name("presence"),
+        "observe/name_30_bytes" => name("a-longer-name-of-30-characters"),
+        "token/issued" => (0..times).for_each(|_| tokens.issued()),
         "snapshot" => (0..times).for_each(|_| drop(black_box(aggregator.snapshot()))),
-        "render-json" | "render-prometheus" => {
-            let format = if operation == "render-json" { Format::Json } else { Format::Prometheus };
-            for _ in 0..times {
-                page.clear();
-                format.render_into(&mut page, black_box(&snapshot), aggregator.rules());
-            }
+        "page/json" => page(Format::Json),
+        "page/text" => page(Format::Prometheus),
+        _ => {
+            return Err(format!("unknown operation {operation:?}: see benches/instructions.txt"));
         }
-        _ => return false,
     }
-    true
-}
-
-/// Counts by a thread that came when every shard in the slab had its own.
-fn beyond_the_slab(data: &Aspect, times: u32) {
-    let late = || (0..times).for_each(|_| data.observe());
-    slab::while_full(|| data.observe(), || thread::scope(|scope| scope.spawn(late).join().expect("no panic")));
+    Ok(())
 }

@@ -1,107 +1,52 @@
-//! What reading costs: a snapshot of the counters, by how many threads have counted, how many aspects
-//! there are, and how many sources.
+//! The time of a snapshot, by the threads that have recorded, by aspects and by sources.
 //!
 //! `cargo bench --bench snapshot`
 //!
-//! Time stands still, on a clock that is moved by hand: so the threads that have counted did so just
-//! now, or longer ago than the window. Nobody counts meanwhile, and what was read once is in the
-//! caches as far as there is room in them.
+//! The clock stands still, and nothing is recorded meanwhile.
 
 use std::hint::black_box;
-use std::sync::Barrier;
-use std::thread;
 use std::time::Duration;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use parsec_telemetry::{Aggregator, EnvelopeCounters, ManualClock, TokenCounters};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use parsec_telemetry::{Aggregator, EnvelopeCounters, ManualClock};
 
-/// More than the window and the second that straddles its edge.
-const SILENCE: Duration = Duration::from_secs(70);
+mod support;
 
-fn by_shards(criterion: &mut Criterion) {
-    let mut group = group_of(criterion, "a snapshot by shards");
-    for threads in [1, 16, 64, 256, 1_024, 4_096] {
-        for (aspects, subject) in [(1, "1 aspect"), (64, "64 aspects")] {
-            let (clock, envelopes) = counted(threads, aspects);
-            group.bench_function(BenchmarkId::new(subject, threads), |bencher| {
-                bencher.iter(|| black_box(&envelopes).snapshot());
-            });
-            clock.advance(SILENCE);
-            let silent = format!("{subject}, silent");
-            group.bench_function(BenchmarkId::new(silent, threads), |bencher| {
-                bencher.iter(|| black_box(&envelopes).snapshot());
-            });
-        }
-    }
-}
-
-fn by_aspects(criterion: &mut Criterion) {
-    let mut group = group_of(criterion, "a snapshot by aspects");
-    for aspects in [1, 16, 64, 256, 1_024, 4_096] {
-        let (_clock, envelopes) = counted(1, aspects);
-        group.bench_function(BenchmarkId::new("1 thread", aspects), |bencher| {
+fn snapshot(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("snapshot");
+    group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+    for threads in [1, 64, 1_024] {
+        let clock = ManualClock::new();
+        let envelopes = support::recorded(clock.clock(), threads, 64);
+        group.bench_function(BenchmarkId::new("threads", threads), |bencher| {
+            bencher.iter(|| black_box(&envelopes).snapshot());
+        });
+        // Longer than the window: of each shard only the totals are read.
+        clock.advance(Duration::from_secs(70));
+        group.bench_function(BenchmarkId::new("idle_threads", threads), |bencher| {
             bencher.iter(|| black_box(&envelopes).snapshot());
         });
     }
-}
-
-fn by_sources(criterion: &mut Criterion) {
-    let mut group = group_of(criterion, "a snapshot by sources");
+    for aspects in [1, 64, 1_024] {
+        let envelopes = support::recorded(ManualClock::new().clock(), 1, aspects);
+        group.bench_function(BenchmarkId::new("aspects", aspects), |bencher| {
+            bencher.iter(|| black_box(&envelopes).snapshot());
+        });
+    }
     for sources in [1, 10, 100] {
         let clock = ManualClock::new();
-        let of_envelopes = Aggregator::new().clock(clock.clock());
-        let of_envelopes = (0..sources).fold(of_envelopes, |all, _| {
+        let aggregator = Aggregator::new().clock(clock.clock());
+        let aggregator = (0..sources).fold(aggregator, |aggregator, _| {
             let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
             envelopes.observe("data");
-            all.source(envelopes)
+            aggregator.source(envelopes)
         });
-        let of_tokens = Aggregator::new().clock(clock.clock());
-        let of_tokens = (0..sources).fold(of_tokens, |all, _| {
-            let tokens = TokenCounters::builder().clock(clock.clock()).build();
-            tokens.issued();
-            all.source(tokens)
+        group.bench_function(BenchmarkId::new("sources", sources), |bencher| {
+            bencher.iter(|| black_box(&aggregator).snapshot());
         });
-        for (subject, aggregator) in [("envelopes", of_envelopes), ("tokens", of_tokens)] {
-            group.bench_function(BenchmarkId::new(subject, sources), |bencher| {
-                bencher.iter(|| black_box(&aggregator).snapshot());
-            });
-        }
     }
+    group.finish();
 }
 
-fn group_of<'a>(criterion: &'a mut Criterion, question: &str) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = criterion.benchmark_group(question);
-    group
-        .sample_size(20)
-        .nresamples(1_000)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
-    group
-}
-
-/// Counters on which so many threads have counted, all at once, under so many names.
-fn counted(threads: usize, aspects: usize) -> (ManualClock, EnvelopeCounters) {
-    let clock = ManualClock::new();
-    let envelopes = EnvelopeCounters::builder().clock(clock.clock()).max_aspects(aspects).build();
-    let names: Vec<String> = (0..aspects).map(|n| format!("aspect-{n}")).collect();
-    let all_here = Barrier::new(threads);
-    let count = || {
-        for name in &names {
-            envelopes.observe(name);
-        }
-        all_here.wait();
-    };
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            thread::Builder::new()
-                .stack_size(1 << 16)
-                .spawn_scoped(scope, count)
-                .expect("the system has so many threads");
-        }
-    });
-    (clock, envelopes)
-}
-
-criterion_group!(benches, by_shards, by_aspects, by_sources);
+criterion_group!(benches, snapshot);
 criterion_main!(benches);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::catch_panic::catch_panic;
 use crate::clock::CoarseClock;
-use crate::events;
 use crate::snapshot::SourceStatus;
 use crate::source::{Report, Schedule, Source};
 use crate::time::Nanos;
@@ -152,7 +151,8 @@ impl Entry {
         {
             call.abandoned_at = Some(Instant::now());
             state.timeouts += 1;
-            events::source_timed_out(&self.added.name);
+            #[cfg(feature = "tracing")]
+            tracing::warn!(source = self.added.name, "source did not answer by the deadline of a page");
         }
     }
 
@@ -257,8 +257,13 @@ impl Entry {
         let error = overdue.or_else(|| state.error.clone());
         let up = state.good.is_some() && error.is_none();
         if up != state.was_up {
-            events::source_changed(&self.added.name, up, error.as_deref());
             state.was_up = up;
+            #[cfg(feature = "tracing")]
+            if up {
+                tracing::info!(source = self.added.name, "source reports");
+            } else {
+                tracing::warn!(source = self.added.name, error, "source is stale");
+            }
         }
         let now = self.clock.read();
         let millis = state.good.as_ref().map(|good| now.saturating_sub(good.reading) / 1_000_000);

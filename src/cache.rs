@@ -82,9 +82,7 @@ impl<C: CacheStatter> CacheSource<C> {
         let history = Mutex::new(History::starting_at(clock.read()));
         Self { statter, clock, history }
     }
-}
 
-impl<C> CacheSource<C> {
     fn lock(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,8 +26,8 @@ use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 /// `parsec-ticker`, wakes once per second and ends after the clock's last clone is dropped; dropping does not wait
 /// for it.
 ///
-/// If the ticker cannot be spawned, or in a child process after `fork` (where it does not exist), each snapshot
-/// advances the clock instead, and events are placed in time only as precisely as snapshots are frequent.
+/// Each snapshot advances the clock too. If the ticker cannot be spawned, or in a child process after `fork`, where
+/// it does not exist, only snapshots do: an event then counts as of the last snapshot.
 ///
 /// ```
 /// use parsec_telemetry::{CoarseClock, EnvelopeCounters};

@@ -234,7 +234,8 @@ impl Counters {
         // An unused shard costs one load. The slab has more shards than most processes have recording threads.
         for shard in self.recorder.shards().filter(|shard| shard.ring.is_used()) {
             count.add(shard.ring.window_sum(&window));
-            for (sum, total) in totals.iter_mut().zip(shard.totals()) {
+            let by_id = shard.totals.iter().chain(&shard.more_totals);
+            for (sum, total) in totals.iter_mut().zip(by_id) {
                 // Relaxed: a total publishes nothing but itself.
                 *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
             }
@@ -267,11 +268,6 @@ impl EnvelopeShard {
             totals: array::from_fn(|_| Total::new()),
             more_totals: (MAX_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
         }
-    }
-
-    /// In the order of ids.
-    fn totals(&self) -> impl Iterator<Item = &Total> {
-        self.totals.iter().chain(&self.more_totals)
     }
 }
 

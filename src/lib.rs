@@ -24,7 +24,7 @@
 //! # #[cfg(feature = "serve")]
 //! # async fn run(aggregator: parsec_telemetry::Aggregator) -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:9464").await?;
-//! parsec_telemetry::serve(listener, aggregator, tokio::signal::ctrl_c()).await
+//! parsec_telemetry::serve(listener, aggregator, parsec_telemetry::shutdown_signal()).await
 //! # }
 //! ```
 //!
@@ -68,8 +68,6 @@ pub mod design;
 // In level order: a module imports only from modules above it.
 
 mod catch_panic;
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
-mod events;
 mod label;
 mod sync;
 mod time;
@@ -115,7 +113,7 @@ pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 pub use polled::Polled;
 #[cfg(feature = "serve")]
-pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
+pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve, shutdown_signal};
 pub use snapshot::{
     AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus, Section,
     Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,

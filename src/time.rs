@@ -16,7 +16,6 @@
 //! A reading ([`Nanos`]) is whole nanoseconds since a clock's zero. A clock starts at [`START`] instead of 0, so that
 //! an event from up to one window before the start still has a tick.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -37,7 +36,7 @@ pub(crate) type Nanos = u64;
 pub(crate) const START: Nanos = SLOTS as u64 * Minute::NANOS;
 
 /// The length of a tick.
-pub(crate) trait Unit: Copy + 'static {
+pub(crate) trait Unit: Copy + Ord + 'static {
     const NANOS: u64;
     /// Low bits of a slot's word that hold its count. The rest hold its lap.
     const COUNT_BITS: u32;
@@ -45,11 +44,11 @@ pub(crate) trait Unit: Copy + 'static {
 
 /// Ticks of one second. 35 count bits hold 34 increments per nanosecond, which no thread reaches; 29 lap bits last
 /// 1,089 years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Second;
 
 /// Ticks of one minute. 40 count bits hold 18 increments per nanosecond; 24 lap bits last 2,042 years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Minute;
 
 impl Unit for Second {
@@ -63,6 +62,7 @@ impl Unit for Minute {
 }
 
 /// A second or a minute, as the word of its empty slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick<U> {
     word: u64,
     unit: PhantomData<U>,
@@ -126,35 +126,6 @@ impl<U: Unit> Tick<U> {
     }
 }
 
-impl<U> Clone for Tick<U> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<U> Copy for Tick<U> {}
-
-impl<U> PartialEq for Tick<U> {
-    fn eq(&self, other: &Self) -> bool {
-        self.word == other.word
-    }
-}
-
-impl<U> Eq for Tick<U> {}
-
-impl<U> PartialOrd for Tick<U> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<U> Ord for Tick<U> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.word.cmp(&other.word)
-    }
-}
-
 impl<U: Unit> fmt::Debug for Tick<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tick({})", self.number())
@@ -197,7 +168,7 @@ fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
     let first = newest.earlier(WINDOW - 1);
     let before_wrap = (SLOTS - first.index()).min(ticks);
     let after_wrap = ticks - before_wrap;
-    let second = if after_wrap == 0 { newest } else { newest.earlier(after_wrap as u64 - 1) };
+    let second = newest.earlier(after_wrap.saturating_sub(1) as u64);
     let run = |first, ticks| Run { first, ticks };
     [run(first, before_wrap), run(second, after_wrap)]
 }

@@ -40,6 +40,8 @@ pub(crate) const MAX_NAME_LEN: usize = 128;
 pub(crate) struct Interner {
     /// A power of two of them, at least half of them vacant.
     entries: Box<[Entry]>,
+    /// The length of `entries` minus one. Stored, which takes fewer instructions than to derive it.
+    mask: usize,
     /// Indexed by id. The first is [`OVERFLOW_NAME`].
     by_id: Box<[OnceLock<Box<str>>]>,
     /// The number of ids in use. Written under the lock only.
@@ -57,9 +59,11 @@ impl Interner {
     /// Creates a table for `capacity` names besides [`OVERFLOW_NAME`].
     pub(crate) fn new(capacity: usize) -> Self {
         let ids = capacity + 1;
+        let entries = (2 * ids).next_power_of_two();
         let entry = |_| Entry { tag: Atomic::new(Tag::VACANT.0), id: Atomic::new(OVERFLOW) };
         let interner = Self {
-            entries: (0..(2 * ids).next_power_of_two()).map(entry).collect(),
+            entries: (0..entries).map(entry).collect(),
+            mask: entries - 1,
             by_id: (0..ids).map(|_| OnceLock::new()).collect(),
             len: Atomic::new(0),
             insert_lock: Mutex::new(()),
@@ -95,8 +99,7 @@ impl Interner {
     /// takes fewer instructions than a call to `memcmp`.
     #[inline]
     fn first_probe(&self, name: &[u8]) -> Option<usize> {
-        let ends = ends(name)?;
-        let tag = Tag::hashed(name.len(), ends);
+        let tag = Tag::hashed(name.len(), ends(name)?);
         let entry = self.entry(tag.probe_start());
         // Acquire: as in `find`.
         if entry.tag.load(Acquire) != tag.0 {
@@ -107,7 +110,7 @@ impl Interner {
         let held = self.by_id.get(id)?.get()?.as_bytes();
         let is_equal = held.len() == name.len()
             && match name.len() {
-                ..=32 => self::ends(held)? == ends,
+                ..=32 => ends(held)? == ends(name)?,
                 33..=64 => {
                     held.first_chunk::<32>() == name.first_chunk() && held.last_chunk::<32>() == name.last_chunk()
                 }
@@ -124,7 +127,7 @@ impl Interner {
     /// The entry at a position, modulo the table's length.
     #[inline]
     fn entry(&self, position: usize) -> &Entry {
-        &self.entries[position & (self.entries.len() - 1)]
+        &self.entries[position & self.mask]
     }
 
     /// The id of a known name.

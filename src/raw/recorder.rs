@@ -1,12 +1,11 @@
 //! Records an event in the calling thread's shard, whichever kind of shard that is.
 //!
-//! | shard | owner | found by | written by |
-//! | --- | --- | --- | --- |
-//! | in the slab | one thread | a bounds check | loads and stores |
-//! | in a bucket | one thread beyond the slab | two more pointers | loads and stores |
-//! | shared | threads without an id | elimination | atomic read-modify-writes |
+//! - A shard in the slab is owned by one thread, found by a bounds check, and written by loads and stores: the hot
+//!   path.
+//! - A shard in a bucket is owned by one thread beyond the slab. Finding it takes two more pointers.
+//! - The shared shard is for threads without an id and written by atomic read-modify-writes.
 //!
-//! The counters differ only in the [`Shard`] that they define.
+//! A counter defines its [`Shard`] and uses a [`Recorder`] of it.
 
 use std::time::SystemTime;
 
@@ -132,7 +131,7 @@ impl<S: Shard> Recorder<S> {
         }
     }
 
-    /// Records one event at `at`: in the future is now, older than the window is in the total only.
+    /// Records one event at `at`. An event in the future counts as now, one older than the window in the total only.
     pub(crate) fn record_at(&self, at: SystemTime, event: S::Event) {
         let reading = self.clock.read();
         let tick = tick_for_age(reading, self.clock.tick(), self.clock.age_of(at));

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -16,7 +17,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::events;
 use crate::serve::limit::{ConnectionLimit, Permit};
 use crate::serve::options::{MAX_SCRAPE_TIMEOUT, RESERVED_TIMEOUT, ServeOptions};
 use crate::serve::response;
@@ -32,7 +32,13 @@ const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 const TIMED_OUT: &str = "the snapshot timed out: check whether the process is out of threads or memory\n";
 
 /// Serves until `shutdown` completes, then drains.
-pub(super) async fn serve(routes: &Arc<Routes>, listener: &TcpListener, shutdown: impl Future) -> io::Result<()> {
+pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: impl Future) -> io::Result<()> {
+    let routes = &Arc::new(routes.for_listener());
+    let shutdown = async {
+        shutdown.await;
+        routes.is_listener_draining.store(true, Relaxed);
+        sleep(routes.options.drain_delay).await;
+    };
     let mut limit = ConnectionLimit::new(routes.options.max_connections, Arc::clone(&routes.stats));
     let graceful = GracefulShutdown::new();
     // Aborts the connections when this future is dropped.
@@ -40,14 +46,16 @@ pub(super) async fn serve(routes: &Arc<Routes>, listener: &TcpListener, shutdown
     let mut shutdown = pin!(shutdown);
     loop {
         let (stream, permit) = tokio::select! {
-            _ = &mut shutdown => break,
+            () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
             accepted = accept(routes, listener, &mut limit) => accepted?,
         };
         // A regular permit may have become free since.
         let permit = if permit.is_regular { permit } else { limit.regular().unwrap_or(permit) };
         if permit.is_regular {
-            let connection = connection(routes, stream, routes.options, Admission::All);
+            let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+            let admission = if is_loopback { Admission::Loopback } else { Admission::All };
+            let connection = connection(routes, stream, routes.options, admission);
             connections.spawn(hold(permit, graceful.watch(connection)));
         } else {
             let connection = reserved_connection(routes, stream, Admission::BeyondLimit);
@@ -55,7 +63,6 @@ pub(super) async fn serve(routes: &Arc<Routes>, listener: &TcpListener, shutdown
         }
     }
 
-    routes.begin_draining();
     let deadline = deadline(routes.options.drain_timeout);
     let mut drained = pin!(graceful.shutdown());
     let mut is_listening = true;
@@ -125,7 +132,8 @@ async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpS
             // Mostly out of descriptors or memory. Trying again at once would spin until other connections end.
             _ => {
                 routes.stats.accept_error();
-                events::accept_failed(&error);
+                #[cfg(feature = "tracing")]
+                tracing::warn!(%error, "connection could not be accepted");
                 sleep(pause).await;
                 pause = longest.min(pause * 2);
             }
@@ -158,10 +166,12 @@ fn connection(
     let in_flight = InFlight::default();
     let stream = TimeoutStream::new(stream, options, Arc::clone(&routes.stats), in_flight.clone());
     let routes = Arc::clone(routes);
-    let longest = options.scrape_timeout.max(MAX_SCRAPE_TIMEOUT).saturating_add(RESPONSE_GRACE);
+    let longest = options.scrape_timeout.max(MAX_SCRAPE_TIMEOUT) + RESPONSE_GRACE;
     let mut http = http1::Builder::new();
     // A client that has sent its request may close its half of the connection.
-    http.half_close(true).keep_alive(admission == Admission::All).max_header_size(options.max_header_bytes);
+    http.half_close(true).keep_alive(!options.idle_timeout.is_zero()).max_header_size(options.max_header_bytes);
+    // hyper's default of 408 KiB would let 256 pipelining clients hold 100 MiB.
+    http.max_buf_size(options.max_header_bytes);
     // Setting hyper's own default would cost an allocation for each request.
     if options.max_headers != ServeOptions::DEFAULT.max_headers {
         http.max_headers(options.max_headers);

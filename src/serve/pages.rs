@@ -60,7 +60,7 @@ impl Pages {
             }
         };
         if !response::is_read(method) {
-            let response = response::method_not_allowed(method);
+            let response = response::other_method(method);
             self.record(format, response.status());
             return PendingResponse::ready(response);
         }

@@ -32,8 +32,8 @@ impl Pages {
         let mut connection = KeepAlive::new(stream);
         let mut get = |request: &str, accept: &str| {
             let encoding = if gzip { "gzip" } else { "identity" };
-            let headers = format!("host: x\r\naccept: {accept}\r\naccept-encoding: {encoding}\r\n");
-            let request = request.replace("host: x\r\n", &headers);
+            let headers = format!("host: localhost\r\naccept: {accept}\r\naccept-encoding: {encoding}\r\n");
+            let request = request.replace("host: localhost\r\n", &headers);
             let (status, body) = connection.request_bytes(&request).expect("a response");
             assert_eq!(status, 200);
             // Small pages are not compressed.

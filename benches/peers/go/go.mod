@@ -1,3 +1,0 @@
-module original
-
-go 1.19
