@@ -125,6 +125,8 @@
 //! - **`observe_at`**: an event is placed by its age on the clock's wall time. Older than the window, it counts in
 //!   the totals only; in the future, it counts as now.
 //! - **Averages** are taken over the sources that report a section, zeros included. Counts are summed.
+//! - **Unknown is not zero**: a float that was not measured is NaN, and takes no part in an average. See
+//!   [`Snapshot`](crate::Snapshot#values-that-are-not-known).
 //! - **Cache**: the growth of the cache's own counters within the last hour, or since the source was created.
 //!
 //! # Memory
