@@ -34,53 +34,29 @@
 //! ```
 //!
 //! No instruction is locked, there is no retry and no fence. A tick is stored as the word of its empty slot, so one
-//! comparison separates a slot of an earlier lap from one of this lap: see the drawing in `raw/slot.rs`. Lap and
-//! count change in one store, so no reader sees one without the other. A slot rotates once per second; the ring then
-//! also stores its newest tick, so that a reader skips an idle ring with one load.
+//! comparison separates a slot of an earlier lap from one of this lap: see the drawing in `raw/slot.rs`. A slot
+//! rotates once per second; the ring then also stores its newest tick, so that a reader skips an idle ring with one
+//! load.
 //!
 //! A thread finds its shard by a small dense id, which it acquires with its first event. The shards of the first ids
-//! (twice the number of cores, rounded up to a power of two, at least 16) are in one slab. When a thread ends, its id
-//! is released. The next new thread acquires the id and continues the shards with their contents.
-//!
-//! A thread without an id uses the shared shard, by atomic read-modify-writes. A thread has none in the destructors
-//! of its thread-locals, after the release, or if 16,384 other threads hold ids.
+//! are in one slab. When a thread ends, its id is released. The next new thread acquires the id and continues the
+//! shards with their contents. A thread without an id uses the shared shard, by atomic read-modify-writes: in the
+//! destructors of its thread-locals, after the release, or if 16,384 other threads hold ids.
 //!
 //! Recording does not read the time. Each clock has a thread that wakes at the start of each second and publishes the
-//! tick. A snapshot publishes it too if the ticker is late.
+//! tick. A snapshot publishes it too if that thread is late.
 //!
-//! On x86-64, `Aspect::observe` takes about 20 instructions. In a loop:
-//!
-//! ```text
-//!  mov   %fs:(id),%rax              the thread's id
-//!  cmp   slab.len(%rdi),%rax        is its shard in the slab?
-//!  jae   record_overflow
-//!  lea   (%rax,%rax,8),%rax         × 9 …
-//!  shl   $7,%rax                    … × 128: a shard has 1,152 bytes
-//!  add   slab.ptr(%rdi),%rax
-//!  mov   ticks(%rdi),%rcx           the clock's ticks
-//!  mov   second(%rcx),%rcx          the tick
-//!  mov   %ecx,%r8d
-//!  and   $63,%r8d                   the index of its slot
-//!  mov   ring(%rax,%r8,8),%r9
-//!  cmp   %rcx,%r9                   of an earlier lap?
-//!  jb    rotate
-//!  inc   %r9
-//!  mov   %r9,ring(%rax,%r8,8)
-//!  incq  totals(%rax,%rsi,8)        the aspect's total
-//! ```
-//!
-//! The rest copies a register, checks that the aspect's total is one of the first 65, and loops. A thread whose shard
-//! is not in the slab takes about 55. By name, `observe` takes about 60 for up to 8 bytes and 100 to 110 for up to 64
-//! bytes. Such a name is read as its first and last bytes, which overlap or meet, and hashed and compared in a few
-//! wide words.
+//! On x86-64, `Aspect::observe` takes about 20 instructions. A thread whose shard is not in the slab takes about 60.
+//! By name, `observe` takes about 60 for up to 8 bytes and 100 to 110 for up to 64 bytes. Such a name is read as its
+//! first and last bytes, which overlap or meet, and hashed and compared in a few wide words.
 //!
 //! Other designs were measured with `cargo bench --bench observe`, each in one run, and rejected:
 //!
 //! - Totals in a box of their own, beside the shard: 3.5 × BASELINE; inline: 3.0 ×. Rings and totals in two slabs:
 //!   4.5 ×.
-//! - A handle bound to its thread (`!Send`), which does not look up its shard: 18 instructions instead of 21. It is
-//!   2.4 × as fast in a loop that does nothing else, but no faster where the handle is loaded each time (both 2.3
-//!   ns). Real threads do other work, and a handle in a thread-local could outlive the thread's id.
+//! - A handle bound to its thread (`!Send`), which does not look up its shard: 18 instructions instead of 21, but no
+//!   faster where the handle is loaded each time (both 2.3 ns). A handle in a thread-local could outlive the thread's
+//!   id.
 //! - Names compared by a call to `memcmp`, after a hash of three multiplications: 174 instructions instead of 101,
 //!   and 11.6 ns instead of 6.6 ns.
 //!
@@ -97,30 +73,22 @@
 //! | A name has one id; beyond the limit, names overflow. | A tag is stored last, with `Release`; names are inserted under a lock. | models in `raw/interner.rs` |
 //! | A reader writes nothing that a recording thread reads, except the tick, at most once per second. | `snapshot` only loads; the tick is written only if it must advance. | `clock.rs`: a tick never decreases |
 //! | A batch (`observe_many`) never corrupts a slot's lap or wraps a total. | A batch fills at most half of a count's range and leaves the rest to single events. No thread records as many in one second (17 per nanosecond), or in 290 years. | unit tests in `raw/{slot,recorder}.rs` |
-//! | Memory is bounded. | Shards: the slab, or the maximum number of threads that recorded at once. Names: `max_aspects`, of up to 128 bytes. | `tests/stress.rs` |
-//! | Numbers mean what is documented below. | Integer arithmetic up to a final division. | `tests/properties.rs`, `tests/windows.rs`, `fuzz/`: a plain model of them |
-//! | A source or rule that panics does not affect the others. | Each call is isolated. | `tests/aggregator.rs` |
+//! | Memory is bounded. | Shards: the slab, or the maximum number of threads that recorded at once. Names: `max_aspects`, of up to 128 bytes. | `tests/stress.rs`, `tests/allocations.rs` |
+//! | Numbers mean what is documented below. | Integer arithmetic up to a final division. | `tests/properties.rs`, `tests/rate_window.rs`, `fuzz/`: a plain model of them |
+//! | A source or rule that panics does not affect the others. | Each call is isolated. | `tests/failing_sources.rs` |
+//! | A step of the cycle counter or of the wall clock does not distort the rate. | A reading that is more than 1 ms off the system's monotonic clock is replaced by that. | unit tests in `clock.rs` |
 //!
 //! The models run under [loom](https://docs.rs/loom), which explores every schedule and every value that a load may
 //! return: `RUSTFLAGS="--cfg parsec_loom" cargo test --no-default-features --lib loom::`. Each model collects the
-//! outcomes of its schedules and asserts the exact set, so a model that explores nothing fails.
-//!
-//! `.ci/mutations` breaks each ordering and step in a copy, one at a time, and expects a model to fail. All mutations
-//! are caught:
-//!
-//! - Slots and rings: a slot that is not rotated, that restarts with every event, or that keeps the count of an
-//!   earlier lap; a newest tick that is not stored; on the shared ring and total, a load and a store instead of an
-//!   atomic operation; a suspended writer that records in the next lap.
-//! - Ids: released without `Release`, acquired without `Acquire`, acquired without an atomic operation.
-//! - Names: a tag stored without `Release` or loaded without `Acquire`, an id stored after its tag, no second search
-//!   under the lock or in a full table, a full table seen without `Acquire`.
-//! - Tokens: retirements stored without `Release`, loaded without `Acquire`, or loaded after issuances.
+//! outcomes of its schedules and asserts the exact set, so a model that explores nothing fails. `.ci/mutations`
+//! breaks each ordering and step in a copy, one at a time, and expects a model to fail.
 //!
 //! # What the numbers mean
 //!
 //! - **Rate**: events of the last 60 seconds, divided by 60. The slot at the far edge of the window is weighted by
-//!   the fraction of it inside, so an even stream of 100 per second reads 100.0. Until the counter is 60 seconds old,
-//!   the divisor is its age, at least one second.
+//!   the fraction of it inside, so an even stream of 100 per second reads 100.0. Until the counter has covered 60
+//!   seconds, the divisor is the time covered, at least one second: since its creation, or since the oldest event
+//!   that `observe_at` placed before that. The rate of a counter that is younger than a second and empty is NaN.
 //! - **Last hour**: the same over 60 minutes, rounded to a whole number of events, halves up.
 //! - **`observe_at`**: an event is placed by its age on the clock's wall time. Older than the window, it counts in
 //!   the totals only; in the future, it counts as now.
@@ -132,13 +100,14 @@
 //! ```text
 //!  a counter = (slab + shards beyond it + 1 shared) × shard + names
 //!
+//!  slab               = twice the cores, 16 to 32, rounded up to a power of two; or `preallocated_shards`
 //!  shard of envelopes = 64 slots × 8 + 65 totals × 8 + 24 bytes
 //!                       padded to cache lines: 1,152 bytes, and 8 for each aspect beyond 64
 //!  shard of tokens    = 2 × (64 slots × 8 + 16) + 8 bytes, padded: 1,152 bytes
 //! ```
 //!
-//! With 16 shards in the slab this is 19 KiB, plus about 6 KiB for the table of names and the names themselves. It
-//! does not grow with time or with reads.
+//! With 16 shards in the slab this is 19 KiB, plus about 6 KiB for the table of names and the names themselves; from
+//! 16 cores on it is 43 KiB, on 96 cores too. It does not grow with time or with reads.
 //!
 //! # Limits
 //!
@@ -146,6 +115,7 @@
 //! - It counts events and does not measure durations: there are no histograms.
 //! - A snapshot takes time in proportion to the number of shards. Use these counters where events are far more
 //!   frequent than reads.
-//! - In a child process after `fork`, the clock's thread does not exist. Each snapshot then advances the clock:
-//!   totals are exact, and rates are as precise as snapshots are frequent.
+//! - In a child process after `fork`, the clock's thread starts again at the first snapshot. Events before that count
+//!   as of the time of the `fork`. A new name or a thread's first event waits forever if another thread of the parent
+//!   was inserting one at that instant.
 //! - A program built with `panic = "abort"` does not survive a source that panics.

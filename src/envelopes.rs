@@ -48,8 +48,8 @@ const MAX_MAX_ASPECTS: usize = 65_536;
 /// # Progress
 ///
 /// Recording is wait-free, except for the first events of aspects and threads: a new aspect takes a lock while it is
-/// inserted; a thread's first event acquires an id. Beyond 16 threads at once (or twice the number of cores, rounded
-/// up to a power of two, if that is more), a thread's first event on each counter also allocates a shard.
+/// inserted; a thread's first event acquires an id, and beyond the [preallocated
+/// shards](EnvelopeCountersBuilder::preallocated_shards) it also allocates one.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
@@ -62,9 +62,9 @@ impl EnvelopeCounters {
         Self::builder().build()
     }
 
-    /// Returns a builder, for another clock or limit.
+    /// Returns a builder, for another clock or other limits.
     pub fn builder() -> EnvelopeCountersBuilder {
-        EnvelopeCountersBuilder { clock: None, max_aspects: MAX_ASPECTS }
+        EnvelopeCountersBuilder { clock: None, max_aspects: MAX_ASPECTS, shards: None }
     }
 
     /// Records an envelope published now.
@@ -95,9 +95,27 @@ impl EnvelopeCounters {
     ///
     /// Every envelope recorded before the call is included, and none twice. An envelope recorded during the call may
     /// or may not be. Recording threads are not delayed.
+    ///
+    /// The rate of counters that are younger than a second and empty is NaN.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
-        self.counters.snapshot()
+        let Counters { recorder, aspects } = &*self.counters;
+        let window = recorder.window();
+        let mut count = WindowCount::default();
+        let mut totals = vec![0_u64; aspects.len()];
+        // An unused shard costs one load. The slab has more shards than most processes have recording threads.
+        for shard in recorder.shards().filter(|shard| shard.ring.is_used()) {
+            count.add(shard.ring.window_sum(&window));
+            let by_id = shard.totals.iter().chain(&shard.more_totals);
+            for (sum, total) in totals.iter_mut().zip(by_id) {
+                // Relaxed: a total publishes nothing but itself.
+                *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
+            }
+        }
+        // The overflow aspect appears with its first event, other aspects at once.
+        let shown = aspects.iter().zip(totals).enumerate().filter(|&(id, (_, total))| id != OVERFLOW || total > 0);
+        let by_aspect: BTreeMap<_, _> = shown.map(|(_, (name, total))| (name.to_owned(), total)).collect();
+        EnvelopeStats { rate_per_second: window.rate_per_second(count), by_aspect }
     }
 }
 
@@ -140,6 +158,7 @@ impl Source for EnvelopeCounters {
 pub struct EnvelopeCountersBuilder {
     clock: Option<CoarseClock>,
     max_aspects: usize,
+    shards: Option<usize>,
 }
 
 impl EnvelopeCountersBuilder {
@@ -158,17 +177,23 @@ impl EnvelopeCountersBuilder {
         self
     }
 
+    /// Sets for how many recording threads memory is allocated up front: 16 to 16,384, rounded up to a power of two;
+    /// other values are raised or lowered to that range. Defaults to twice the number of cores, between 16 and 32.
+    ///
+    /// A thread beyond it allocates its own at its first event, and recording takes it about three times as long by
+    /// handle. A shard of 64 aspects has 1,152 bytes.
+    pub fn preallocated_shards(mut self, threads: usize) -> Self {
+        self.shards = Some(threads);
+        self
+    }
+
     /// Creates the counters.
     #[must_use]
     pub fn build(self) -> EnvelopeCounters {
         let max_aspects = self.max_aspects;
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        EnvelopeCounters {
-            counters: Arc::new(Counters {
-                recorder: Recorder::new(clock, move || EnvelopeShard::new(max_aspects)),
-                aspects: Interner::new(max_aspects),
-            }),
-        }
+        let recorder = Recorder::new(clock, self.shards, move || EnvelopeShard::new(max_aspects));
+        EnvelopeCounters { counters: Arc::new(Counters { recorder, aspects: Interner::new(max_aspects) }) }
     }
 }
 
@@ -190,14 +215,6 @@ impl Aspect {
     ///
     /// The rate holds up to 2^34 envelopes (17 billion) per thread and second; it counts no more than that. The total
     /// is exact up to 2^63 − 1, where it stays.
-    ///
-    /// ```
-    /// use parsec_telemetry::EnvelopeCounters;
-    ///
-    /// let envelopes = EnvelopeCounters::new();
-    /// envelopes.aspect("data").observe_many(250);
-    /// assert_eq!(envelopes.snapshot().by_aspect["data"], 250);
-    /// ```
     pub fn observe_many(&self, n: u32) {
         self.counters.recorder.record_many(self.id, n);
     }
@@ -220,35 +237,10 @@ impl fmt::Debug for Aspect {
     }
 }
 
-/// The state that the clones of an [`EnvelopeCounters`] share.
+/// The state that clones share.
 struct Counters {
     recorder: Recorder<EnvelopeShard>,
     aspects: Interner,
-}
-
-impl Counters {
-    fn snapshot(&self) -> EnvelopeStats {
-        let window = self.recorder.window();
-        let mut count = WindowCount::default();
-        let mut totals = vec![0_u64; self.aspects.len()];
-        // An unused shard costs one load. The slab has more shards than most processes have recording threads.
-        for shard in self.recorder.shards().filter(|shard| shard.ring.is_used()) {
-            count.add(shard.ring.window_sum(&window));
-            let by_id = shard.totals.iter().chain(&shard.more_totals);
-            for (sum, total) in totals.iter_mut().zip(by_id) {
-                // Relaxed: a total publishes nothing but itself.
-                *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
-            }
-        }
-        let mut by_aspect = BTreeMap::new();
-        for (id, (name, total)) in self.aspects.iter().zip(totals).enumerate() {
-            // The overflow aspect appears with its first event, other aspects at once.
-            if id != OVERFLOW || total > 0 {
-                by_aspect.insert(name.to_owned(), total);
-            }
-        }
-        EnvelopeStats { rate_per_second: window.rate_per_second(count), by_aspect }
-    }
 }
 
 /// What one thread has recorded.
