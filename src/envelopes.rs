@@ -105,10 +105,12 @@ impl EnvelopeCounters {
                 *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
             }
         }
+        let has_rate = window.covers_a_second() || totals.iter().any(|&total| total > 0);
+        let rate_per_second = if has_rate { window.rate_per_second(count) } else { f64::NAN };
         // The overflow aspect appears with its first event, other aspects at once.
         let shown = aspects.iter().zip(totals).enumerate().filter(|&(id, (_, total))| id != OVERFLOW || total > 0);
         let by_aspect: BTreeMap<_, _> = shown.map(|(_, (name, total))| (name.to_owned(), total)).collect();
-        EnvelopeStats { rate_per_second: window.rate_per_second(count), by_aspect }
+        EnvelopeStats { rate_per_second, by_aspect }
     }
 }
 
