@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:9464").await?;
     println!("open http://{}/", listener.local_addr()?);
-    parsec_telemetry::serve(listener, aggregator, tokio::signal::ctrl_c()).await?;
+    parsec_telemetry::serve(listener, aggregator, parsec_telemetry::shutdown_signal()).await?;
     Ok(())
 }
 

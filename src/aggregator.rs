@@ -9,15 +9,17 @@ use crate::board::{AddedSource, short_type_name};
 use crate::clock::CoarseClock;
 use crate::collector::{Collector, Setup};
 use crate::encode::Format;
+use crate::label::bounded;
 use crate::merge::EnvelopeRate;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 
 /// Merges the reports of sources into a [`Snapshot`], and evaluates alert rules on it.
 ///
-/// Counts are summed over the sources that report them, and saturate. `rate_per_second`, `average_per_channel`,
-/// `buffer_utilization_pct` and `hit_rate_pct` are averaged, zeros included; a float that is not finite counts as not
-/// reported. With two [`EnvelopeCounters`](crate::EnvelopeCounters) that each see a part of the traffic, call
+/// Counts are summed over the sources that report them, and saturate at 2^63 − 1. `rate_per_second`,
+/// `average_per_channel`, `buffer_utilization_pct` and `hit_rate_pct` are averaged, zeros included; a float that is
+/// not finite counts as not reported. Patterns and aspects above 128 bytes are cut to 111, `~` and a hash. With two
+/// [`EnvelopeCounters`](crate::EnvelopeCounters) that each see a part of the traffic, call
 /// [`sum_envelope_rates`](Self::sum_envelope_rates).
 ///
 /// ```
@@ -38,11 +40,11 @@ use crate::source::Source;
 ///
 /// # Sources that fail
 ///
-/// A call that panics, returns an error or is late changes no number: the last good report of the source stays in every
-/// sum and average, whole, and [`Snapshot::sources`] shows its age. So no counter falls and no alert changes because a
-/// call failed. Split a source whose sections should fail apart. A source is stale, and `up` is false, when its last
-/// call failed, when a call has been in flight for more than 5 seconds ([`Schedule::Every`](crate::Schedule): more than
-/// its period), or when it has never reported.
+/// A call that panics, returns an error or is late changes no number: the last good report of the source stays in
+/// every sum and average, whole, and [`Snapshot::sources`] shows its age. So no counter falls and no alert changes
+/// because a call failed. Split a source whose sections should fail apart. A source is stale, and `up` is false, when
+/// its last call failed, when a call has been in flight for more than 5 seconds
+/// ([`Schedule::Every`](crate::Schedule): more than its period), or when it has never reported.
 ///
 /// A rule that panics keeps its state, is counted in `failures_total`, and names its error. In a program built with
 /// `panic = "abort"`, a panic ends the process.
@@ -61,7 +63,7 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// Returns an aggregator without sources: every section reads zero.
+    /// Returns an aggregator without sources: no section is measured.
     #[must_use]
     pub fn new() -> Self {
         Self::from_setup(Setup {
@@ -82,7 +84,8 @@ impl Aggregator {
 
     /// Adds a source under a name, which is shown with its state on each page.
     ///
-    /// A name that is taken gets a suffix: `_2`, `_3` and so on.
+    /// A name that is taken gets a suffix: `_2`, `_3` and so on. A name above 128 bytes is cut to 111, `~` and a
+    /// hash.
     ///
     /// ```
     /// use parsec_telemetry::{Aggregator, CacheCounters, CacheSource};
@@ -98,10 +101,10 @@ impl Aggregator {
     pub fn named_source<S: Source + 'static>(self, name: impl Into<String>, source: S) -> Self {
         let name = name.into();
         self.with(|setup| {
-            let name = setup.free_name(name);
+            let name = setup.free_name(&name);
             setup.sources.push(AddedSource {
                 name,
-                type_name: short_type_name(std::any::type_name::<S>()).to_owned(),
+                type_name: bounded(short_type_name(std::any::type_name::<S>())).into_owned(),
                 schedule: source.schedule(),
                 source: Arc::new(source),
             });
@@ -112,7 +115,7 @@ impl Aggregator {
     ///
     /// # Errors
     ///
-    /// If a rule has no name, or the name of another rule, here or among those added before.
+    /// If a rule has no name, one above 128 bytes, or that of another rule, here or among those added before.
     ///
     /// ```
     /// use parsec_telemetry::{Aggregator, AlertRule, Severity};
@@ -171,10 +174,10 @@ impl Aggregator {
     /// Takes a [`snapshot`](Self::snapshot) and renders it as a page.
     ///
     /// ```
-    /// use parsec_telemetry::{Aggregator, Format};
+    /// use parsec_telemetry::{Aggregator, Format, TokenCounters};
     ///
-    /// let page = Aggregator::new().render(Format::Prometheus);
-    /// assert!(String::from_utf8(page).unwrap().contains("parsec_telemetry_channels_active 0\n"));
+    /// let page = Aggregator::new().source(TokenCounters::new()).render(Format::Prometheus);
+    /// assert!(String::from_utf8(page).unwrap().contains("parsec_telemetry_tokens_active 0\n"));
     /// ```
     #[must_use]
     pub fn render(&self, format: Format) -> Vec<u8> {

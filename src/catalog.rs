@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::{AlertState, RuleStatus, Severity, Snapshot, SourceStatus};
+use crate::snapshot::{AlertState, RuleStatus, Section, Severity, Snapshot, SourceStatus};
 
 use MetricType::{Counter, Gauge};
 use Samples::{Labeled, Single};
-use Scope::{Process, Shared};
+use Section::{Cache, Channels, Envelopes, History, Presence, Tokens};
 
 /// The name, type and HELP text of a metric family.
 #[derive(Clone, Copy, Debug)]
@@ -32,27 +32,18 @@ pub(crate) enum MetricType {
 /// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
-    Unsigned(u64),
-    Signed(i64),
+    Int(i64),
     Float(f64),
 }
 
 /// A family whose samples are read from a [`Snapshot`].
-#[cfg_attr(not(test), expect(dead_code, reason = "a test compares unit and scope with the docs"))]
 pub(crate) struct Metric {
     pub(crate) family: FamilyMetadata,
+    /// The section that the samples are read from, if they are from one.
+    pub(crate) section: Option<Section>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares it with the docs"))]
     pub(crate) unit: &'static str,
-    pub(crate) scope: Scope,
     pub(crate) samples: Samples,
-}
-
-/// What a value describes, and so how to aggregate it over the instances of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// One process: take the sum.
-    Process,
-    /// State that instances usually share, such as a registry of channels: take the maximum.
-    Shared,
 }
 
 /// How to read the samples of a family. A family without samples is omitted.
@@ -60,217 +51,109 @@ pub(crate) enum Samples {
     /// One sample without labels.
     Single(fn(&Snapshot) -> Value),
     /// The names of the labels, and a function that passes the labels' values and the value of each sample to a
-    /// callback.
-    Labeled(&'static [&'static str], fn(&Snapshot, Emit<'_>)),
+    /// callback. Values beyond the names are ignored.
+    Labeled(Labels, fn(&Snapshot, Emit<'_>)),
 }
 
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(&[&str], Value);
 
+type Labels = &'static [&'static str];
+
+const ALERT: Labels = &["alert", "severity"];
+const SOURCE: Labels = &["source", "type"];
+
 pub(crate) const METRICS: &[Metric] = &[
-    Metric {
-        family: gauge("parsec_telemetry_channels_active", "Open channels."),
-        unit: "channels",
-        scope: Shared,
-        samples: Single(|s| s.channels.total_active.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_channels_by_pattern", "Open channels by channel pattern."),
-        unit: "channels",
-        scope: Shared,
-        samples: Labeled(&["pattern"], |s, emit| by_key(&s.channels.by_pattern, emit)),
-    },
-    Metric {
-        family: gauge(
-            "parsec_telemetry_envelope_rate_per_second",
-            "Envelopes published per second over the last 60 seconds.",
-        ),
-        unit: "envelopes/s",
-        scope: Process,
-        samples: Single(|s| s.envelopes.rate_per_second.into()),
-    },
-    Metric {
-        family: gauge(
-            "parsec_telemetry_envelopes_by_aspect",
-            "Envelopes published by aspect. Kept for existing dashboards: prefer parsec_telemetry_envelopes_total.",
-        ),
-        unit: "envelopes",
-        scope: Process,
-        samples: Labeled(&["aspect"], |s, emit| by_key(&s.envelopes.by_aspect, emit)),
-    },
-    Metric {
-        family: counter("parsec_telemetry_envelopes_total", "Envelopes published by aspect."),
-        unit: "envelopes",
-        scope: Process,
-        samples: Labeled(&["aspect"], |s, emit| by_key(&s.envelopes.by_aspect, emit)),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_presence_total_users", "Users present."),
-        unit: "users",
-        scope: Shared,
-        samples: Single(|s| s.presence.total_users.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_presence_total_agents", "Agents present."),
-        unit: "agents",
-        scope: Shared,
-        samples: Single(|s| s.presence.total_agents.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_presence_average_per_channel", "Mean number of users and agents per channel."),
-        unit: "members",
-        scope: Shared,
-        samples: Single(|s| s.presence.average_per_channel.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_history_buffered", "Envelopes in the history buffers."),
-        unit: "envelopes",
-        scope: Process,
-        samples: Single(|s| s.history.total_envelopes_buffered.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_history_buffer_utilization_pct", "Used capacity of the history buffers."),
-        unit: "percent",
-        scope: Process,
-        samples: Single(|s| s.history.buffer_utilization_pct.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_tokens_issued_last_hour", "Tokens issued in the last 60 minutes."),
-        unit: "tokens",
-        scope: Process,
-        samples: Single(|s| s.tokens.issued_last_hour.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_tokens_revoked_last_hour", "Tokens revoked in the last 60 minutes."),
-        unit: "tokens",
-        scope: Process,
-        samples: Single(|s| s.tokens.revoked_last_hour.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_tokens_active", "Tokens issued, less those revoked or expired."),
-        unit: "tokens",
-        scope: Process,
-        samples: Single(|s| s.tokens.active_count.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_cache_hit_rate_pct", "Cache lookups of the last 60 minutes that were hits."),
-        unit: "percent",
-        scope: Process,
-        samples: Single(|s| s.cache.hit_rate_pct.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_cache_size_bytes", "Size of the cache."),
-        unit: "bytes",
-        scope: Process,
-        samples: Single(|s| s.cache.size_bytes.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_cache_size_entries", "Entries in the cache."),
-        unit: "entries",
-        scope: Process,
-        samples: Single(|s| s.cache.size_entries.into()),
-    },
-    Metric {
-        family: gauge("parsec_telemetry_cache_evictions_last_hour", "Cache entries evicted in the last 60 minutes."),
-        unit: "entries",
-        scope: Process,
-        samples: Single(|s| s.cache.evictions_last_hour.into()),
-    },
-    Metric {
-        family: gauge("parsec_alerts_firing", "Whether the alert rule fires: 1 if it does, 0 otherwise."),
-        unit: "boolean",
-        scope: Process,
-        samples: Labeled(&["alert", "severity"], |s, emit| {
-            for (name, severity, firing) in alerts(s) {
-                emit(&[name, severity.as_str()], firing.into());
-            }
-        }),
-    },
-    Metric {
-        family: gauge(
-            "parsec_telemetry_alerts_firing",
-            "1 for each alert rule that fires. Rules that do not fire are omitted.",
-        ),
-        unit: "boolean",
-        scope: Process,
-        samples: Labeled(&["alert", "severity"], |s, emit| {
-            for (name, severity, firing) in alerts(s) {
-                if firing {
-                    emit(&[name, severity.as_str()], firing.into());
-                }
-            }
-        }),
-    },
-    Metric {
-        family: counter("parsec_alerts_fired_total", "How many times the alert rule started to fire."),
-        unit: "alerts",
-        scope: Process,
-        samples: Labeled(&["alert", "severity"], |s, emit| {
-            for rule in rules(s) {
-                emit(&[&rule.name, rule.severity.as_str()], rule.fired_total.into());
-            }
-        }),
-    },
-    Metric {
-        family: gauge(
-            "parsec_telemetry_source_up",
-            "Whether the source answers: 1 if it does, 0 while its last good report is shown.",
-        ),
-        unit: "boolean",
-        scope: Process,
-        samples: Labeled(&["source", "type"], |s, emit| {
-            for source in sources(s) {
-                emit(&[&source.name, &source.type_name], source.up.into());
-            }
-        }),
-    },
-    Metric {
-        family: gauge(
-            "parsec_telemetry_source_age_seconds",
-            "Age of the source's report on this page. Absent before the first report.",
-        ),
-        unit: "seconds",
-        scope: Process,
-        samples: Labeled(&["source", "type"], |s, emit| {
-            for source in sources(s) {
-                if let Some(age) = source.age_seconds.filter(|age| age.is_finite()) {
-                    emit(&[&source.name, &source.type_name], age.into());
-                }
-            }
-        }),
-    },
-    Metric {
-        family: counter("parsec_telemetry_source_panics_total", "Calls of the source that panicked."),
-        unit: "calls",
-        scope: Process,
-        samples: Labeled(&["source", "type"], |s, emit| {
-            for source in sources(s) {
-                emit(&[&source.name, &source.type_name], source.panics_total.into());
-            }
-        }),
-    },
-    Metric {
-        family: counter("parsec_telemetry_source_timeouts_total", "Calls of the source that exceeded their deadline."),
-        unit: "calls",
-        scope: Process,
-        samples: Labeled(&["source", "type"], |s, emit| {
-            for source in sources(s) {
-                emit(&[&source.name, &source.type_name], source.timeouts_total.into());
-            }
-        }),
-    },
-    Metric {
-        family: counter(
-            "parsec_telemetry_rule_failures_total",
-            "Evaluations of the alert rule that panicked or exceeded their deadline.",
-        ),
-        unit: "evaluations",
-        scope: Process,
-        samples: Labeled(&["alert"], |s, emit| {
-            for rule in rules(s) {
-                emit(&[&rule.name], rule.failures_total.into());
-            }
-        }),
-    },
+    gauge("parsec_telemetry_channels_active", "Open channels.")
+        .value("channels", |s| s.channels.total_active.into())
+        .of(Channels),
+    gauge("parsec_telemetry_channels_by_pattern", "Open channels by channel pattern.")
+        .labeled("channels", &["pattern"], |s, emit| per_key(&s.channels.by_pattern, emit))
+        .of(Channels),
+    gauge("parsec_telemetry_envelope_rate_per_second", "Envelopes published per second over the last 60 seconds.")
+        .value("envelopes/s", |s| s.envelopes.rate_per_second.into())
+        .of(Envelopes),
+    gauge(
+        "parsec_telemetry_envelopes_by_aspect",
+        "Envelopes published by aspect. Kept for existing dashboards: prefer parsec_telemetry_envelopes_total.",
+    )
+    .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
+    .of(Envelopes),
+    counter("parsec_telemetry_envelopes_total", "Envelopes published by aspect.")
+        .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
+        .of(Envelopes),
+    gauge("parsec_telemetry_presence_total_users", "Users present.")
+        .value("users", |s| s.presence.total_users.into())
+        .of(Presence),
+    gauge("parsec_telemetry_presence_total_agents", "Agents present.")
+        .value("agents", |s| s.presence.total_agents.into())
+        .of(Presence),
+    gauge("parsec_telemetry_presence_average_per_channel", "Mean number of users and agents per channel.")
+        .value("members", |s| s.presence.average_per_channel.into())
+        .of(Presence),
+    gauge("parsec_telemetry_history_buffered", "Envelopes in the history buffers.")
+        .value("envelopes", |s| s.history.total_envelopes_buffered.into())
+        .of(History),
+    gauge("parsec_telemetry_history_buffer_utilization_pct", "Used capacity of the history buffers.")
+        .value("percent", |s| s.history.buffer_utilization_pct.into())
+        .of(History),
+    gauge("parsec_telemetry_tokens_issued_last_hour", "Tokens issued in the last 60 minutes.")
+        .value("tokens", |s| s.tokens.issued_last_hour.into())
+        .of(Tokens),
+    gauge("parsec_telemetry_tokens_revoked_last_hour", "Tokens revoked in the last 60 minutes.")
+        .value("tokens", |s| s.tokens.revoked_last_hour.into())
+        .of(Tokens),
+    gauge("parsec_telemetry_tokens_active", "Tokens issued, less those revoked or expired.")
+        .value("tokens", |s| s.tokens.active_count.into())
+        .of(Tokens),
+    gauge("parsec_telemetry_cache_hit_rate_pct", "Cache lookups of the last 60 minutes that were hits.")
+        .value("percent", |s| s.cache.hit_rate_pct.into())
+        .of(Cache),
+    gauge("parsec_telemetry_cache_size_bytes", "Size of the cache.")
+        .value("bytes", |s| s.cache.size_bytes.into())
+        .of(Cache),
+    gauge("parsec_telemetry_cache_size_entries", "Entries in the cache.")
+        .value("entries", |s| s.cache.size_entries.into())
+        .of(Cache),
+    gauge("parsec_telemetry_cache_evictions_last_hour", "Cache entries evicted in the last 60 minutes.")
+        .value("entries", |s| s.cache.evictions_last_hour.into())
+        .of(Cache),
+    gauge("parsec_alerts_firing", "Whether the alert rule fires: 1 if it does, 0 otherwise.").labeled(
+        "boolean",
+        ALERT,
+        |s, emit| per_alert(s, |_| true, emit),
+    ),
+    gauge("parsec_telemetry_alerts_firing", "1 for each alert rule that fires. Rules that do not fire are omitted.")
+        .labeled("boolean", ALERT, |s, emit| per_alert(s, |fires| fires, emit)),
+    counter("parsec_alerts_fired_total", "How many times the alert rule started to fire.").labeled(
+        "alerts",
+        ALERT,
+        |s, emit| per_rule(s, |rule| rule.fired_total.into(), emit),
+    ),
+    gauge(
+        "parsec_telemetry_source_up",
+        "Whether the source answers: 1 if it does, 0 while its last good report is shown.",
+    )
+    .labeled("boolean", SOURCE, |s, emit| per_source(s, |source| u64::from(source.up).into(), emit)),
+    gauge(
+        "parsec_telemetry_source_age_seconds",
+        "Age of the source's report on this page. Absent before the first report.",
+    )
+    .labeled("seconds", SOURCE, |s, emit| per_source(s, |source| source.age_seconds.unwrap_or(f64::NAN).into(), emit)),
+    counter("parsec_telemetry_source_panics_total", "Calls of the source that panicked.").labeled(
+        "calls",
+        SOURCE,
+        |s, emit| per_source(s, |source| source.panics_total.into(), emit),
+    ),
+    counter("parsec_telemetry_source_timeouts_total", "Calls of the source that exceeded their deadline.").labeled(
+        "calls",
+        SOURCE,
+        |s, emit| per_source(s, |source| source.timeouts_total.into(), emit),
+    ),
+    counter(
+        "parsec_telemetry_rule_failures_total",
+        "Evaluations of the alert rule that panicked or exceeded their deadline.",
+    )
+    .labeled("evaluations", &["alert"], |s, emit| per_rule(s, |rule| rule.failures_total.into(), emit)),
 ];
 
 pub(crate) const fn gauge(name: &'static str, help: &'static str) -> FamilyMetadata {
@@ -281,25 +164,42 @@ pub(crate) const fn counter(name: &'static str, help: &'static str) -> FamilyMet
     FamilyMetadata { metric_type: Counter, name, help }
 }
 
+impl FamilyMetadata {
+    const fn value(self, unit: &'static str, read: fn(&Snapshot) -> Value) -> Metric {
+        Metric { family: self, section: None, unit, samples: Single(read) }
+    }
+
+    const fn labeled(self, unit: &'static str, labels: Labels, read: fn(&Snapshot, Emit<'_>)) -> Metric {
+        Metric { family: self, section: None, unit, samples: Labeled(labels, read) }
+    }
+}
+
+impl Metric {
+    const fn of(self, section: Section) -> Self {
+        Self { section: Some(section), ..self }
+    }
+}
+
 impl MetricType {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
+            Counter => "counter",
+            Gauge => "gauge",
             Self::Summary => "summary",
         }
     }
 }
 
+/// Saturates at 2^63 − 1, the largest integer that clients in Go read.
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
-        Self::Unsigned(value)
+        Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
     }
 }
 
 impl From<i64> for Value {
     fn from(value: i64) -> Self {
-        Self::Signed(value)
+        Self::Int(value)
     }
 }
 
@@ -309,13 +209,7 @@ impl From<f64> for Value {
     }
 }
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Unsigned(value.into())
-    }
-}
-
-fn by_key(counts: &BTreeMap<String, u64>, emit: Emit<'_>) {
+fn per_key(counts: &BTreeMap<String, u64>, emit: Emit<'_>) {
     for (key, &count) in counts {
         emit(&[key], count.into());
     }
@@ -324,37 +218,36 @@ fn by_key(counts: &BTreeMap<String, u64>, emit: Emit<'_>) {
 // A snapshot that was built or read from JSON may contain a name twice. Each label set must appear once: Prometheus
 // rejects a page with duplicates.
 
-fn rules(snapshot: &Snapshot) -> Vec<&RuleStatus> {
-    let mut rules: Vec<&RuleStatus> = snapshot.rules.iter().collect();
-    rules.sort_by_key(|rule| &rule.name);
-    rules.dedup_by_key(|rule| &rule.name);
-    rules
+fn per_rule(snapshot: &Snapshot, value: fn(&RuleStatus) -> Value, emit: Emit<'_>) {
+    let mut rules = BTreeMap::new();
+    for rule in &snapshot.rules {
+        rules.entry(&rule.name).or_insert(rule);
+    }
+    for (name, rule) in rules {
+        emit(&[name, rule.severity.as_str()], value(rule));
+    }
 }
 
-/// Returns name, severity and whether it fires for every rule, and for every firing alert whose rule the snapshot
-/// does not contain.
-fn alerts(snapshot: &Snapshot) -> Vec<(&str, Severity, bool)> {
-    let firing = snapshot.alerts.iter();
-    let firing = firing.map(|alert| (alert.name.as_str(), alert.severity, true));
-    let rules = snapshot.rules.iter();
-    let rules = rules.map(|rule| {
-        let firing = rule.state == AlertState::Firing;
-        (rule.name.as_str(), rule.severity, firing)
-    });
-    let mut alerts: Vec<_> = firing.chain(rules).collect();
-    // `true` first, so that it is the one that remains.
-    alerts.sort_unstable_by_key(|&(name, severity, firing)| (name, severity, !firing));
-    alerts.dedup_by_key(|&mut (name, severity, _)| (name, severity));
-    alerts
+/// Emits every rule, and every firing alert whose rule the snapshot does not contain.
+fn per_alert(snapshot: &Snapshot, is_shown: fn(bool) -> bool, emit: Emit<'_>) {
+    let rules = snapshot.rules.iter().map(|rule| (&rule.name, rule.severity, rule.state == AlertState::Firing));
+    let alerts = snapshot.alerts.iter().map(|alert| (&alert.name, alert.severity, true));
+    let mut firing = BTreeMap::<(&String, Severity), bool>::new();
+    for (name, severity, fires) in rules.chain(alerts) {
+        *firing.entry((name, severity)).or_default() |= fires;
+    }
+    for ((name, severity), fires) in firing.into_iter().filter(|(_, fires)| is_shown(*fires)) {
+        emit(&[name, severity.as_str()], u64::from(fires).into());
+    }
 }
 
-fn sources(snapshot: &Snapshot) -> impl Iterator<Item = &SourceStatus> {
-    let sources = snapshot.sources.iter().enumerate();
-    let is_first = |&(index, source): &(usize, &SourceStatus)| {
-        let mut earlier = snapshot.sources[..index].iter();
-        !earlier.any(|other| other.name == source.name && other.type_name == source.type_name)
-    };
-    sources.filter(is_first).map(|(_, source)| source)
+fn per_source(snapshot: &Snapshot, value: fn(&SourceStatus) -> Value, emit: Emit<'_>) {
+    for (index, source) in snapshot.sources.iter().enumerate() {
+        let is_same = |other: &SourceStatus| other.name == source.name && other.type_name == source.type_name;
+        if !snapshot.sources[..index].iter().any(is_same) {
+            emit(&[&source.name, &source.type_name], value(source));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -377,9 +270,10 @@ mod tests {
             let separator = if index > 0 { "," } else { "" };
             write!(row, "{separator} `{label}`").expect("a String accepts every write");
         }
-        let scope = match metric.scope {
-            Process => "process",
-            Shared => "shared",
+        // Instances usually share channels and their members: see the docs.
+        let scope = match metric.section {
+            Some(Channels | Presence) => "shared",
+            _ => "process",
         };
         row + &format!(" | {} | {scope} | {} |", metric.unit, metric.family.help)
     }

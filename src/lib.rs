@@ -24,7 +24,7 @@
 //! # #[cfg(feature = "serve")]
 //! # async fn run(aggregator: parsec_telemetry::Aggregator) -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:9464").await?;
-//! parsec_telemetry::serve(listener, aggregator, tokio::signal::ctrl_c()).await
+//! parsec_telemetry::serve(listener, aggregator, parsec_telemetry::shutdown_signal()).await
 //! # }
 //! ```
 //!
@@ -39,7 +39,8 @@
 //! ```
 //!
 //! - **Counters.** [`EnvelopeCounters`] counts published envelopes: a total for each [`Aspect`], and the rate of the
-//!   last 60 seconds. [`TokenCounters`] counts issued, revoked and expired tokens. Recording an event takes about 2 ns.
+//!   last 60 seconds. [`TokenCounters`] counts issued, revoked and expired tokens. Recording an event takes about 2
+//!   ns.
 //! - **Sources.** A [`Source`] reports some of the six sections of a snapshot. The counters are sources;
 //!   [`ChannelSource`] and [`CacheSource`] read what the application has; [`Polled`] calls a slow source in the
 //!   background.
@@ -67,8 +68,7 @@ pub mod design;
 // In level order: a module imports only from modules above it.
 
 mod catch_panic;
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
-mod events;
+mod label;
 mod sync;
 mod time;
 mod worker;
@@ -113,9 +113,9 @@ pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 pub use polled::Polled;
 #[cfg(feature = "serve")]
-pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve};
+pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve, shutdown_signal};
 pub use snapshot::{
-    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus,
+    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus, Section,
     Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
 pub use source::{Report, Schedule, Source, SourceError};

@@ -67,3 +67,51 @@ pub(crate) fn deadline(now: Instant, after: Duration) -> Instant {
     const DAY: Duration = Duration::from_secs(86_400);
     now + after.min(DAY)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn thread_that_panicked_is_replaced_by_the_next_wake() {
+        let worker = Worker::default();
+        let (sender, steps) = mpsc::channel();
+        let step = |panics: bool| {
+            let sender = sender.clone();
+            move || {
+                move || {
+                    sender.send(panics).expect("the test receives");
+                    assert!(!panics, "this step panics");
+                    Next::Continue(None)
+                }
+            }
+        };
+        assert!(worker.wake_or_spawn("parsec-test", step(true)));
+        assert_eq!(steps.recv(), Ok(true));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while steps.try_recv() != Ok(false) {
+            assert!(worker.wake_or_spawn("parsec-test", step(false)));
+            assert!(Instant::now() < deadline, "no thread was spawned within ten seconds");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn dropped_worker_wakes_its_thread_for_a_last_step() {
+        let worker = Worker::default();
+        let (sender, steps) = mpsc::channel();
+        let spawned = worker.wake_or_spawn("parsec-test", || {
+            let mut number = 0;
+            move || {
+                number += 1;
+                sender.send(number).expect("the test receives");
+                if number == 1 { Next::Continue(None) } else { Next::Break(()) }
+            }
+        });
+        assert!(spawned);
+        assert_eq!(steps.recv(), Ok(1));
+        drop(worker);
+        assert_eq!(steps.recv(), Ok(2));
+    }
+}

@@ -2,35 +2,74 @@
 //!
 //! Properties:
 //!
-//! 1. Counts are summed and saturate. Rates and percentages are averaged over the sources that report the section,
-//!    zeros included.
-//! 2. A float that is not finite counts as not reported.
+//! 1. Counts are summed and saturate at 2^63 − 1. Rates and percentages are averaged over the sources that report the
+//!    section, zeros included.
+//! 2. A float that is not finite counts as not reported. Without a value, the float of a snapshot is NaN.
 //! 3. A snapshot is dated by the aggregator's clock.
 
 #![allow(clippy::float_cmp, reason = "the tests check that the numbers are exact")]
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use common::counters::{envelopes_on, tokens_on};
 use common::sources::{Reports, everything, snapshot_of};
-use common::{SECOND, counts, sections_of};
+use common::{SECOND, counts, firing, sections_of};
 use parsec_telemetry::{
-    Aggregator, CacheStats, ChannelStats, CoarseClock, EnvelopeStats, HistoryStats, ManualClock, PresenceStats,
-    Snapshot, TokenStats,
+    Aggregator, AlertRule, CacheStats, ChannelStats, CoarseClock, EnvelopeStats, HistoryStats, ManualClock,
+    PresenceStats, Section, Severity, Snapshot, TokenStats,
 };
 
+/// Unknown is not zero: a section that no source measures read as zero.
 #[test]
-fn aggregator_without_reports_reads_zero() {
+fn aggregator_without_reports_measures_nothing() {
     let clock = ManualClock::new();
     let snapshot = Aggregator::new().clock(clock.clock()).snapshot();
     assert_eq!(sections_of(&snapshot), Snapshot::empty(clock.now()));
-    // Two sources that report nothing read the same. A page would show the sign of -0.0.
+    // Two sources that report nothing read the same.
     let snapshot = snapshot_of([Reports::default(), Reports::default()]);
     assert_eq!(snapshot, Snapshot::empty(snapshot.at));
-    assert!(snapshot.envelopes.rate_per_second.is_sign_positive());
-    assert!(snapshot.cache.hit_rate_pct.is_sign_positive());
+    assert_eq!(snapshot.unmeasured, Section::ALL.map(Section::as_str));
+    assert_eq!((snapshot.channels, snapshot.tokens), (ChannelStats::default(), TokenStats::default()));
+    assert!(snapshot.envelopes.rate_per_second.is_nan());
+    assert!(snapshot.presence.average_per_channel.is_nan());
+    assert!(snapshot.history.buffer_utilization_pct.is_nan());
+    assert!(snapshot.cache.hit_rate_pct.is_nan());
+}
+
+#[test]
+fn section_is_measured_if_one_source_reports_it() {
+    let presence = Reports { presence: Some(PresenceStats::default()), ..Default::default() };
+    let snapshot = snapshot_of([Reports::default(), presence, Reports::default()]);
+    for section in Section::ALL {
+        assert_eq!(snapshot.is_measured(section), section == Section::Presence, "{section:?}");
+    }
+    assert_eq!(snapshot.unmeasured, ["channels", "envelopes", "history", "tokens", "cache"]);
+    // A page would show the sign of -0.0.
+    assert_eq!(snapshot.presence.average_per_channel.to_bits(), 0.0f64.to_bits());
+}
+
+/// Unknown is not zero: a rule on a value that nothing measures fired.
+#[test]
+fn rule_does_not_fire_on_a_float_without_a_value() {
+    let rules = [
+        AlertRule::new("lt", Severity::Info, |s| s.cache.hit_rate_pct < 80.0),
+        AlertRule::new("le", Severity::Info, |s| s.presence.average_per_channel <= 0.0),
+        AlertRule::new("eq", Severity::Info, |s| s.envelopes.rate_per_second == 0.0),
+        AlertRule::new("ge", Severity::Info, |s| s.history.buffer_utilization_pct >= 0.0),
+        AlertRule::new("gt", Severity::Info, |s| s.cache.hit_rate_pct > 0.0),
+        AlertRule::new("count", Severity::Info, |s| s.is_measured(Section::Tokens) && s.tokens.active_count == 0),
+    ];
+    let unknown = everything(1, f64::NAN, "one");
+    for source in [Reports::default(), Reports { tokens: None, ..unknown }] {
+        let aggregator = Aggregator::new().source(source).with_alerts(rules.to_vec()).expect("valid rules");
+        assert_eq!(aggregator.snapshot().alerts, []);
+    }
+    let zeros = everything(0, 0.0, "one");
+    let aggregator = Aggregator::new().source(zeros).with_alerts(rules.to_vec()).expect("valid rules");
+    assert_eq!(firing(&aggregator.snapshot()), ["count", "eq", "ge", "le", "lt"]);
 }
 
 /// Property 1.
@@ -44,7 +83,9 @@ fn reports_of_two_sources_are_summed_and_averaged() {
         history: HistoryStats { total_envelopes_buffered: 7, buffer_utilization_pct: 35.0 },
         tokens: TokenStats { issued_last_hour: 7, revoked_last_hour: 70, active_count: -7 },
         cache: CacheStats { hit_rate_pct: 35.0, size_bytes: 7, size_entries: 70, evictions_last_hour: 700 },
-        ..Snapshot::empty(snapshot.at)
+        at: snapshot.at,
+        started_at: snapshot.at,
+        ..Snapshot::default()
     };
     assert_eq!(snapshot, expected);
 }
@@ -105,10 +146,19 @@ fn float_that_is_not_finite_is_excluded_and_its_counts_are_included() {
         assert_eq!(snapshot.cache.size_bytes, 7);
 
         let alone = snapshot_of([everything(1, bad, "one")]);
-        assert_eq!(alone.envelopes.rate_per_second, 0.0);
-        assert_eq!(alone.cache.hit_rate_pct, 0.0);
+        assert!(alone.envelopes.rate_per_second.is_nan());
+        assert!(alone.presence.average_per_channel.is_nan());
+        assert!(alone.history.buffer_utilization_pct.is_nan());
+        assert!(alone.cache.hit_rate_pct.is_nan());
+        let floats = [
+            "envelopes.rate_per_second",
+            "presence.average_per_channel",
+            "history.buffer_utilization_pct",
+            "cache.hit_rate_pct",
+        ];
+        assert_eq!(alone.unmeasured, floats);
         let summed = Aggregator::new().source(everything(1, bad, "one")).sum_envelope_rates().snapshot();
-        assert_eq!(summed.envelopes.rate_per_second, 0.0);
+        assert!(summed.envelopes.rate_per_second.is_nan());
     }
 }
 
@@ -125,7 +175,8 @@ fn averages_and_sums_of_large_floats_stay_finite() {
 
 /// Property 1.
 #[test]
-fn counts_saturate_at_the_maximum() {
+fn counts_saturate_at_the_largest_signed_integer() {
+    const MOST: u64 = (1 << 63) - 1;
     let most = || Reports {
         channels: Some(ChannelStats {
             total_active: u64::MAX,
@@ -142,18 +193,63 @@ fn counts_saturate_at_the_maximum() {
             ..Default::default()
         }),
     };
-    let snapshot = snapshot_of([most(), most()]);
-    assert_eq!(snapshot.channels.total_active, u64::MAX);
-    assert_eq!(snapshot.channels.by_pattern, counts(&[("p", u64::MAX), ("q", u64::MAX)]));
-    assert_eq!(snapshot.envelopes.by_aspect["p"], u64::MAX);
-    assert_eq!(snapshot.presence.total_users, u64::MAX);
-    assert_eq!(snapshot.presence.total_agents, u64::MAX - 1);
-    assert_eq!(snapshot.history.total_envelopes_buffered, u64::MAX);
-    let expected = TokenStats { issued_last_hour: u64::MAX, revoked_last_hour: u64::MAX, active_count: i64::MAX };
-    assert_eq!(snapshot.tokens, expected);
-    assert_eq!(snapshot.cache.size_bytes, u64::MAX);
-    assert_eq!(snapshot.cache.size_entries, u64::MAX);
-    assert_eq!(snapshot.cache.evictions_last_hour, u64::MAX);
+    for snapshot in [snapshot_of([most()]), snapshot_of([most(), most()])] {
+        assert_eq!(snapshot.channels.total_active, MOST);
+        assert_eq!(snapshot.channels.by_pattern, counts(&[("p", MOST), ("q", MOST)]));
+        assert_eq!(snapshot.envelopes.by_aspect["p"], MOST);
+        assert_eq!((snapshot.presence.total_users, snapshot.presence.total_agents), (MOST, MOST));
+        assert_eq!(snapshot.history.total_envelopes_buffered, MOST);
+        let expected = TokenStats { issued_last_hour: MOST, revoked_last_hour: MOST, active_count: i64::MAX };
+        assert_eq!(snapshot.tokens, expected);
+        assert_eq!(snapshot.cache.size_bytes, MOST);
+        assert_eq!(snapshot.cache.size_entries, MOST);
+        assert_eq!(snapshot.cache.evictions_last_hour, MOST);
+    }
+    // The sum of two counts, each of which is in range.
+    let half = || Reports { presence: Some(PresenceStats { total_users: 1 << 62, ..Default::default() }), ..most() };
+    assert_eq!(snapshot_of([half(), half()]).presence.total_users, MOST);
+}
+
+/// A pattern of 10,000 bytes made Prometheus refuse the whole target.
+#[test]
+fn long_pattern_and_long_aspect_are_cut_and_counts_of_equal_keys_are_summed() {
+    let limit = "p".repeat(128);
+    for long in ["p".repeat(129), "é".repeat(5_000), "\u{1f980}".repeat(33)] {
+        let report = |key: &str| Reports {
+            channels: Some(ChannelStats { total_active: 5, by_pattern: counts(&[(key, 2), (&limit, 3)]) }),
+            envelopes: Some(EnvelopeStats { by_aspect: counts(&[(key, 4)]), ..Default::default() }),
+            ..Default::default()
+        };
+        let snapshot = snapshot_of([report(&long), report(&long)]);
+        let keys: Vec<&String> = snapshot.channels.by_pattern.keys().collect();
+        let cut = keys.iter().find(|key| ***key != limit).expect("two keys");
+        assert!(keys.len() == 2 && cut.len() <= 128, "{keys:?}");
+        let (start, hash) = cut.rsplit_once('~').expect("a hash");
+        assert!(long.starts_with(start) && start.len() > 111 - 4 && start.len() <= 111, "{cut}");
+        assert!(hash.len() == 16 && u64::from_str_radix(hash, 16).is_ok(), "{cut}");
+        assert_eq!((snapshot.channels.by_pattern[*cut], snapshot.channels.by_pattern[&limit]), (4, 6));
+        assert_eq!(snapshot.envelopes.by_aspect, counts(&[(cut, 8)]));
+        // A key that equals the one that was cut.
+        let snapshot = snapshot_of([report(&long), report(cut)]);
+        assert_eq!(snapshot.channels.by_pattern[*cut], 4);
+    }
+    let patterns = [format!("{}a", "p".repeat(200)), format!("{}b", "p".repeat(200))];
+    let by_pattern = counts(&[(&patterns[0], 1), (&patterns[1], 2)]);
+    let channels = Some(ChannelStats { total_active: 3, by_pattern });
+    assert_eq!(snapshot_of([Reports { channels, ..Default::default() }]).channels.by_pattern.len(), 2);
+}
+
+#[test]
+fn long_source_name_is_cut_and_stays_unique() {
+    let (long, limit) = ("n".repeat(300), "m".repeat(128));
+    let aggregator = [&long, &long, &limit, &limit]
+        .into_iter()
+        .fold(Aggregator::new(), |aggregator, name| aggregator.named_source(name.clone(), Reports::default()));
+    let sources = aggregator.snapshot().sources;
+    let names: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names.len(), 4);
+    assert!(names.iter().all(|name| name.len() <= 128), "{names:?}");
+    assert_eq!(sources[2].name, limit);
 }
 
 #[test]

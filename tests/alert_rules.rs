@@ -50,6 +50,21 @@ fn duplicate_rule_name_is_rejected_by_name() {
     assert_eq!(validate_alert_rules(&[]), Ok(()));
 }
 
+/// A label of that length could make Prometheus refuse the whole target.
+#[test]
+fn rule_name_above_128_bytes_is_rejected_with_the_limit() {
+    assert_eq!(validate_alert_rules(&[rule(&"a".repeat(128)), rule(&"é".repeat(64))]), Ok(()));
+    for long in ["a".repeat(129), "é".repeat(65), "\u{1f980}".repeat(10_000)] {
+        let error = validate_alert_rules(&[rule("a"), rule(&long)]).expect_err("too long");
+        assert!(error.is_name_too_long() && !error.is_empty_name() && !error.is_duplicate_name());
+        let text = error.to_string();
+        assert!(text.contains("at most 128") && text.contains(&long.len().to_string()), "{text}");
+        assert!(text.len() < 300 && text.contains(&long[..100]), "{text}");
+        let error = Aggregator::new().with_alerts(vec![rule(&long)]).expect_err("too long");
+        assert!(error.is_name_too_long());
+    }
+}
+
 #[test]
 fn rule_is_rejected_if_an_earlier_call_added_its_name() {
     let aggregator = Aggregator::new().with_alerts(vec![rule("a"), rule("b")]).expect("valid rules");
@@ -63,7 +78,8 @@ fn rule_is_rejected_if_an_earlier_call_added_its_name() {
 
 #[test]
 fn error_texts_are_lower_case_without_a_full_stop() {
-    let errors: [Box<dyn std::error::Error + Send + Sync>; 3] = [
+    let errors: [Box<dyn std::error::Error + Send + Sync>; 4] = [
+        Box::new(validate_alert_rules(&[rule(&"a".repeat(129))]).expect_err("too long")),
         Box::new(validate_alert_rules(&[rule("")]).expect_err("no name")),
         Box::new(validate_alert_rules(&[rule("a"), rule("a")]).expect_err("twice")),
         Box::new("fatal".parse::<Severity>().expect_err("unknown")),
@@ -105,7 +121,7 @@ fn severity_is_one_lower_case_word_everywhere() {
 #[test]
 fn firing_alerts_are_sorted_by_name_and_describe_their_rules() {
     let at = SystemTime::UNIX_EPOCH + Duration::new(1_767_225_600, 5);
-    let snapshot = Snapshot::empty(at);
+    let snapshot = Snapshot { at, ..Snapshot::default() };
     let rules = [
         rule("b").description("Second"),
         AlertRule::new("a", Severity::Critical, |_| true),

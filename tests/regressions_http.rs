@@ -51,22 +51,13 @@ async fn method_other_than_get_and_head_is_rejected() {
     let (source, collected) = counting_source();
     let aggregator = Aggregator::new().source(source);
     let unknown = Method::from_bytes(b"BREW").expect("a method");
-    let rejected = [
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::CONNECT,
-        unknown,
-    ];
+    let rejected = [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE, Method::CONNECT, unknown];
     for (path, _) in PAGES {
         for method in &rejected {
             let response = response(&aggregator, method.clone(), path);
             let status = response.status();
             assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
-            assert_eq!(response.headers()[ALLOW], "GET, HEAD", "{method}");
+            assert_eq!(response.headers()[ALLOW], "GET, HEAD, OPTIONS", "{method}");
             let text = body(response).await;
             assert!(!text.contains("total_users"), "{method}: {text}");
         }

@@ -70,7 +70,7 @@ fn nan_does_not_empty_the_json_page() {
         };
         let aggregator = Aggregator::new().source(report).source(hit_rate(80.0));
         let snapshot = json(&aggregator);
-        assert_eq!(snapshot.envelopes.rate_per_second, 0.0);
+        assert!(snapshot.envelopes.rate_per_second.is_nan());
         assert_eq!(snapshot.envelopes.by_aspect["data"], 3);
         assert_eq!(snapshot.cache.hit_rate_pct, 80.0);
         let page = page(&aggregator, Format::Prometheus);
@@ -81,7 +81,8 @@ fn nan_does_not_empty_the_json_page() {
         built.presence.average_per_channel = bad;
         let page = render(Format::Json, &built);
         let read: Snapshot = serde_json::from_str(&page).expect("JSON");
-        assert_eq!(read, Snapshot::default());
+        assert_eq!(read, built);
+        assert_eq!(read.unmeasured, ["presence.average_per_channel"]);
     }
 }
 

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker};
 use flate2::read::GzDecoder;
 use fuzzing::json::Json;
 use http::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-    HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Uri, Version};
 use http_body_util::BodyExt as _;
@@ -40,10 +40,7 @@ static SERVERS: LazyLock<[Server; 2]> = LazyLock::new(|| {
         .with_alerts(vec![always.description("Rule \"always\".")])
         .expect("a valid rule");
     let protected = Server::builder(aggregator.clone()).bearer_token(TOKEN);
-    [
-        Server::builder(aggregator).build(),
-        protected.expect("a valid token").build(),
-    ]
+    [Server::builder(aggregator).build(), protected.expect("a valid token").build()]
 });
 
 /// Parses a request. Returns `None` if a part of it is invalid.
@@ -142,8 +139,7 @@ fn check(server: &Server, request: &Request<()>, is_protected: bool) {
                 parse_prometheus(page).expect("the text format");
             }
         }
-        ("/", "text/html; charset=utf-8")
-        | ("/healthz" | "/readyz", "text/plain; charset=utf-8") => {}
+        ("/", "text/html; charset=utf-8") | ("/healthz" | "/readyz", "text/plain; charset=utf-8") => {}
         (path, kind) => panic!("unexpected type of {path}: {kind}"),
     }
 }

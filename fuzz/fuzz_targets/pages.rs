@@ -2,7 +2,8 @@
 //! snapshot's values in them: with the names, order and types of the wire contract, with unchanged label values, and
 //! nothing else.
 //!
-//! A float that is not finite reads as 0, and a time that RFC 3339 cannot represent as the nearest one that it can.
+//! A float that is not finite has no value: the JSON page shows 0 and names it, and the text page omits it. A count
+//! above 2^63 - 1 reads as that, and a time that RFC 3339 cannot represent as the nearest one that it can.
 
 #![no_main]
 
@@ -14,9 +15,8 @@ use fuzzing::moment::{Moment, SECOND, read_rfc3339, system_time};
 use fuzzing::text::{self, Family, Sample};
 use libfuzzer_sys::fuzz_target;
 use parsec_telemetry::{
-    AlertRule, AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format,
-    HistoryStats, PresenceStats, RuleStatus, Severity, Snapshot, SourceStatus, TokenStats,
-    evaluate_alerts,
+    AlertRule, AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats,
+    RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, evaluate_alerts,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -33,6 +33,42 @@ struct Input {
     alerts: Option<Vec<Alert>>,
     sources: Vec<Origin>,
     started_at: Moment,
+    unmeasured: BTreeSet<Unmeasured>,
+}
+
+/// A name that `unmeasured` may contain.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unmeasured {
+    Channels,
+    Envelopes,
+    Presence,
+    History,
+    Tokens,
+    Cache,
+    Rate,
+    Average,
+    Utilization,
+    HitRate,
+    /// A name that a later version may write.
+    Quotas,
+}
+
+impl Unmeasured {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Channels => "channels",
+            Self::Envelopes => "envelopes",
+            Self::Presence => "presence",
+            Self::History => "history",
+            Self::Tokens => "tokens",
+            Self::Cache => "cache",
+            Self::Rate => "envelopes.rate_per_second",
+            Self::Average => "presence.average_per_channel",
+            Self::Utilization => "history.buffer_utilization_pct",
+            Self::HitRate => "cache.hit_rate_pct",
+            Self::Quotas => "quotas",
+        }
+    }
 }
 
 #[derive(Arbitrary, Debug)]
@@ -89,8 +125,8 @@ enum State {
 struct Name(String);
 
 const SPECIAL: [&str; 20] = [
-    "\\", "\"", "\n", "\r", "\\n", "\\\"", "{", "}", "\"}", ",", "=", "=\"", " ", "#", "# HELP ",
-    "\t", "\0", "\u{7f}", "\u{85}", "\u{2028}",
+    "\\", "\"", "\n", "\r", "\\n", "\\\"", "{", "}", "\"}", ",", "=", "=\"", " ", "#", "# HELP ", "\t", "\0", "\u{7f}",
+    "\u{85}", "\u{2028}",
 ];
 
 impl Arbitrary<'_> for Name {
@@ -211,8 +247,7 @@ impl Rule {
     fn alert_rule(&self) -> AlertRule {
         let fires = self.fires();
         let severity = self.severity.severity();
-        AlertRule::new(self.name.0.clone(), severity, move |_| fires)
-            .description(self.description.0.clone())
+        AlertRule::new(self.name.0.clone(), severity, move |_| fires).description(self.description.0.clone())
     }
 }
 
@@ -244,18 +279,10 @@ impl Input {
             at: system_time(alert.at.nanos()),
             since: system_time(alert.since.nanos()),
         };
-        let counts = |names: &BTreeMap<Name, u64>| {
-            names.iter().map(|(name, &n)| (name.0.clone(), n)).collect()
-        };
+        let counts = |names: &BTreeMap<Name, u64>| names.iter().map(|(name, &n)| (name.0.clone(), n)).collect();
         Snapshot {
-            channels: ChannelStats {
-                total_active: self.channels.0,
-                by_pattern: counts(&self.channels.1),
-            },
-            envelopes: EnvelopeStats {
-                rate_per_second: self.envelopes.0.0,
-                by_aspect: counts(&self.envelopes.1),
-            },
+            channels: ChannelStats { total_active: self.channels.0, by_pattern: counts(&self.channels.1) },
+            envelopes: EnvelopeStats { rate_per_second: self.envelopes.0.0, by_aspect: counts(&self.envelopes.1) },
             presence: PresenceStats {
                 total_users: self.presence.0,
                 total_agents: self.presence.1,
@@ -281,7 +308,26 @@ impl Input {
             rules: self.rules.iter().map(Rule::status).collect(),
             sources: self.sources.iter().map(Origin::status).collect(),
             started_at: system_time(self.started_at.nanos()),
+            unmeasured: self.unmeasured.iter().map(|name| name.text().to_owned()).collect(),
         }
+    }
+
+    /// Returns the names of the JSON page: the listed ones, and each float without a value that is in none of them.
+    fn unmeasured(&self) -> Vec<Json> {
+        let listed = self.unmeasured.iter();
+        let mut names: Vec<Json> = listed.map(|name| string(name.text())).collect();
+        for (section, name, float) in [
+            (Unmeasured::Envelopes, Unmeasured::Rate, self.envelopes.0),
+            (Unmeasured::Presence, Unmeasured::Average, self.presence.2),
+            (Unmeasured::History, Unmeasured::Utilization, self.history.1),
+            (Unmeasured::Cache, Unmeasured::HitRate, self.cache.0),
+        ] {
+            let is_listed = self.unmeasured.contains(&section) || self.unmeasured.contains(&name);
+            if !float.is_finite() && !is_listed {
+                names.push(string(name.text()));
+            }
+        }
+        names
     }
 
     /// Returns the alerts of the snapshot.
@@ -305,8 +351,13 @@ impl Input {
 
 // The JSON page
 
+/// The largest integer that clients with 64-bit integers with a sign can read.
+fn saturated(n: u64) -> i128 {
+    i128::from(n).min(i128::from(i64::MAX))
+}
+
 fn int(n: u64) -> Json {
-    Json::Int(n.into())
+    Json::Int(saturated(n))
 }
 
 fn nonzero(n: u64) -> Option<Json> {
@@ -394,14 +445,9 @@ impl Origin {
 
 /// Returns the object that the contract specifies, with times as integers.
 fn json(input: &Input) -> Json {
-    let channels = object([
-        ("total_active", Some(int(input.channels.0))),
-        ("by_pattern", counts(&input.channels.1)),
-    ]);
-    let envelopes = object([
-        ("rate_per_second", Some(float(input.envelopes.0))),
-        ("by_aspect", counts(&input.envelopes.1)),
-    ]);
+    let channels = object([("total_active", Some(int(input.channels.0))), ("by_pattern", counts(&input.channels.1))]);
+    let envelopes =
+        object([("rate_per_second", Some(float(input.envelopes.0))), ("by_aspect", counts(&input.envelopes.1))]);
     let presence = object([
         ("total_users", Some(int(input.presence.0))),
         ("total_agents", Some(int(input.presence.1))),
@@ -430,25 +476,20 @@ fn json(input: &Input) -> Json {
         ("tokens", Some(tokens)),
         ("cache", Some(cache)),
         ("at", Some(time(input.at))),
-        (
-            "alerts",
-            list(input.alerts().iter().map(Alert::json).collect()),
-        ),
+        ("alerts", list(input.alerts().iter().map(Alert::json).collect())),
         ("rules", list(input.rules.iter().map(Rule::json).collect())),
-        (
-            "sources",
-            list(input.sources.iter().map(Origin::json).collect()),
-        ),
+        ("sources", list(input.sources.iter().map(Origin::json).collect())),
         ("started_at", Some(time(input.started_at))),
+        ("unmeasured", list(input.unmeasured())),
     ])
 }
 
 /// Replaces the times of a page by integers.
 fn with_times_as_integers(json: Json, is_time: bool) -> Json {
     match json {
-        Json::Text(text) if is_time => Json::Int(
-            read_rfc3339(&text).unwrap_or_else(|| panic!("{text:?} is not an RFC 3339 time")),
-        ),
+        Json::Text(text) if is_time => {
+            Json::Int(read_rfc3339(&text).unwrap_or_else(|| panic!("{text:?} is not an RFC 3339 time")))
+        }
         Json::Object(entries) => {
             let entry = |(key, value): (String, Json)| {
                 // A pattern may have one of these names, but its value is a number.
@@ -459,11 +500,7 @@ fn with_times_as_integers(json: Json, is_time: bool) -> Json {
         }
         Json::List(values) => {
             let values = values.into_iter();
-            Json::List(
-                values
-                    .map(|value| with_times_as_integers(value, false))
-                    .collect(),
-            )
+            Json::List(values.map(|value| with_times_as_integers(value, false)).collect())
         }
         other => other,
     }
@@ -479,7 +516,7 @@ enum Number {
 
 impl From<u64> for Number {
     fn from(n: u64) -> Self {
-        Self::Int(n.into())
+        Self::Int(saturated(n))
     }
 }
 
@@ -491,7 +528,7 @@ impl From<bool> for Number {
 
 impl From<Float> for Number {
     fn from(float: Float) -> Self {
-        Self::Float(float.written())
+        Self::Float(float.0)
     }
 }
 
@@ -501,9 +538,7 @@ impl Number {
         const LONGEST: usize = "-2.2250738585072014e-308".len();
         match self {
             Self::Int(int) => int.to_string() == text,
-            Self::Float(float) => {
-                text.parse().map(f64::to_bits) == Ok(float.to_bits()) && text.len() <= LONGEST
-            }
+            Self::Float(float) => text.parse().map(f64::to_bits) == Ok(float.to_bits()) && text.len() <= LONGEST,
         }
     }
 
@@ -516,11 +551,7 @@ impl Number {
 }
 
 fn family(name: &str, kind: &str, samples: Vec<Sample<Number>>) -> Family<Number> {
-    Family {
-        name: format!("parsec_{name}"),
-        kind: kind.to_owned(),
-        samples,
-    }
+    Family { name: format!("parsec_{name}"), kind: kind.to_owned(), samples }
 }
 
 fn gauge(name: &str, value: impl Into<Number>) -> Family<Number> {
@@ -529,69 +560,51 @@ fn gauge(name: &str, value: impl Into<Number>) -> Family<Number> {
 
 fn sample<const N: usize>(labels: [(&str, &str); N], value: impl Into<Number>) -> Sample<Number> {
     let label = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    Sample {
-        labels: labels.map(label).into(),
-        value: value.into(),
-    }
+    Sample { labels: labels.map(label).into(), value: value.into() }
 }
 
 fn by(label: &str, names: &BTreeMap<Name, u64>) -> Vec<Sample<Number>> {
     let names = names.iter();
-    names
-        .map(|(name, &n)| sample([(label, &name.0)], n))
-        .collect()
+    names.map(|(name, &n)| sample([(label, &name.0)], n)).collect()
 }
 
 /// Returns the families that the contract specifies, in its order.
 fn families(input: &Input) -> Vec<Family<Number>> {
-    let mut families = section_families(input);
+    let is_measured = |(section, _): &(Unmeasured, _)| !input.unmeasured.contains(section);
+    let sections = section_families(input).into_iter().filter(is_measured);
+    let mut families: Vec<Family<Number>> = sections.map(|(_, family)| family).collect();
     families.extend(alert_families(input));
     families.extend(source_families(input));
     let failures = rules_by_name(input).into_iter();
     let failures = failures.map(|(name, rule)| sample([("alert", name)], rule.failures_total));
-    families.push(family(
-        "telemetry_rule_failures_total",
-        "counter",
-        failures.collect(),
-    ));
+    families.push(family("telemetry_rule_failures_total", "counter", failures.collect()));
+    for family in &mut families {
+        let is_known = |number: Number| !matches!(number, Number::Float(float) if !Float(float).is_finite());
+        family.samples.retain(|sample| is_known(sample.value));
+    }
     families.retain(|family| !family.samples.is_empty());
     families
 }
 
-fn section_families(input: &Input) -> Vec<Family<Number>> {
+fn section_families(input: &Input) -> Vec<(Unmeasured, Family<Number>)> {
     vec![
-        gauge("telemetry_channels_active", input.channels.0),
-        family(
-            "telemetry_channels_by_pattern",
-            "gauge",
-            by("pattern", &input.channels.1),
-        ),
-        gauge("telemetry_envelope_rate_per_second", input.envelopes.0),
-        family(
-            "telemetry_envelopes_by_aspect",
-            "gauge",
-            by("aspect", &input.envelopes.1),
-        ),
-        family(
-            "telemetry_envelopes_total",
-            "counter",
-            by("aspect", &input.envelopes.1),
-        ),
-        gauge("telemetry_presence_total_users", input.presence.0),
-        gauge("telemetry_presence_total_agents", input.presence.1),
-        gauge("telemetry_presence_average_per_channel", input.presence.2),
-        gauge("telemetry_history_buffered", input.history.0),
-        gauge("telemetry_history_buffer_utilization_pct", input.history.1),
-        gauge("telemetry_tokens_issued_last_hour", input.tokens.0),
-        gauge("telemetry_tokens_revoked_last_hour", input.tokens.1),
-        gauge(
-            "telemetry_tokens_active",
-            Number::Int(input.tokens.2.into()),
-        ),
-        gauge("telemetry_cache_hit_rate_pct", input.cache.0),
-        gauge("telemetry_cache_size_bytes", input.cache.1),
-        gauge("telemetry_cache_size_entries", input.cache.2),
-        gauge("telemetry_cache_evictions_last_hour", input.cache.3),
+        (Unmeasured::Channels, gauge("telemetry_channels_active", input.channels.0)),
+        (Unmeasured::Channels, family("telemetry_channels_by_pattern", "gauge", by("pattern", &input.channels.1))),
+        (Unmeasured::Envelopes, gauge("telemetry_envelope_rate_per_second", input.envelopes.0)),
+        (Unmeasured::Envelopes, family("telemetry_envelopes_by_aspect", "gauge", by("aspect", &input.envelopes.1))),
+        (Unmeasured::Envelopes, family("telemetry_envelopes_total", "counter", by("aspect", &input.envelopes.1))),
+        (Unmeasured::Presence, gauge("telemetry_presence_total_users", input.presence.0)),
+        (Unmeasured::Presence, gauge("telemetry_presence_total_agents", input.presence.1)),
+        (Unmeasured::Presence, gauge("telemetry_presence_average_per_channel", input.presence.2)),
+        (Unmeasured::History, gauge("telemetry_history_buffered", input.history.0)),
+        (Unmeasured::History, gauge("telemetry_history_buffer_utilization_pct", input.history.1)),
+        (Unmeasured::Tokens, gauge("telemetry_tokens_issued_last_hour", input.tokens.0)),
+        (Unmeasured::Tokens, gauge("telemetry_tokens_revoked_last_hour", input.tokens.1)),
+        (Unmeasured::Tokens, gauge("telemetry_tokens_active", Number::Int(input.tokens.2.into()))),
+        (Unmeasured::Cache, gauge("telemetry_cache_hit_rate_pct", input.cache.0)),
+        (Unmeasured::Cache, gauge("telemetry_cache_size_bytes", input.cache.1)),
+        (Unmeasured::Cache, gauge("telemetry_cache_size_entries", input.cache.2)),
+        (Unmeasured::Cache, gauge("telemetry_cache_evictions_last_hour", input.cache.3)),
     ]
 }
 
@@ -610,10 +623,8 @@ fn alert_families(input: &Input) -> Vec<Family<Number>> {
     let rules = input.rules.iter();
     let firing_rules = rules.clone().filter(|rule| rule.fires());
     let key = |rule: &'_ Rule| (rule.name.clone(), rule.severity);
-    let firing: BTreeSet<(Name, Level)> = firing
-        .map(|(name, severity)| (name.clone(), severity))
-        .chain(firing_rules.map(key))
-        .collect();
+    let firing: BTreeSet<(Name, Level)> =
+        firing.map(|(name, severity)| (name.clone(), severity)).chain(firing_rules.map(key)).collect();
     let known: BTreeSet<(Name, Level)> = rules.map(key).chain(firing.iter().cloned()).collect();
     let samples = |alerts: &BTreeSet<(Name, Level)>| {
         let alerts = alerts.iter();
@@ -637,9 +648,7 @@ fn alert_families(input: &Input) -> Vec<Family<Number>> {
 fn source_families(input: &Input) -> Vec<Family<Number>> {
     let mut seen = BTreeSet::new();
     let sources = input.sources.iter();
-    let sources: Vec<&Origin> = sources
-        .filter(|source| seen.insert((&source.name, &source.type_name)))
-        .collect();
+    let sources: Vec<&Origin> = sources.filter(|source| seen.insert((&source.name, &source.type_name))).collect();
     let samples = |read: fn(&Origin) -> Option<Number>| {
         let sample = |source: &&Origin| {
             let labels = [("source", &*source.name.0), ("type", &source.type_name.0)];
@@ -648,26 +657,10 @@ fn source_families(input: &Input) -> Vec<Family<Number>> {
         sources.iter().filter_map(sample).collect()
     };
     vec![
-        family(
-            "telemetry_source_up",
-            "gauge",
-            samples(|source| Some(source.up.into())),
-        ),
-        family(
-            "telemetry_source_age_seconds",
-            "gauge",
-            samples(|source| source.age_seconds().map(Number::from)),
-        ),
-        family(
-            "telemetry_source_panics_total",
-            "counter",
-            samples(|source| Some(source.panics_total.into())),
-        ),
-        family(
-            "telemetry_source_timeouts_total",
-            "counter",
-            samples(|source| Some(source.timeouts_total.into())),
-        ),
+        family("telemetry_source_up", "gauge", samples(|source| Some(source.up.into()))),
+        family("telemetry_source_age_seconds", "gauge", samples(|source| source.age_seconds.map(Number::from))),
+        family("telemetry_source_panics_total", "counter", samples(|source| Some(source.panics_total.into()))),
+        family("telemetry_source_timeouts_total", "counter", samples(|source| Some(source.timeouts_total.into()))),
     ]
 }
 
@@ -686,12 +679,7 @@ fn compare<V: Copy + std::fmt::Debug>(
         assert_eq!(found.samples.len(), expected.samples.len(), "{name}");
         for (sample, expected) in found.samples.iter().zip(&expected.samples) {
             assert_eq!(sample.labels, expected.labels, "{name}");
-            assert!(
-                is_equal(expected.value, sample.value),
-                "{name} is {:?}, not {:?}",
-                sample.value,
-                expected.value
-            );
+            assert!(is_equal(expected.value, sample.value), "{name} is {:?}, not {:?}", sample.value, expected.value);
         }
     }
 }
@@ -720,8 +708,7 @@ fuzz_target!(|input: Input| {
     if is_selected(&page)
         && let Some(found) = text::read_by_published_parser(&page)
     {
-        let found = found
-            .unwrap_or_else(|error| panic!("the published parser rejects the text page: {error}"));
+        let found = found.unwrap_or_else(|error| panic!("the published parser rejects the text page: {error}"));
         expected.sort_by(|a, b| a.name.cmp(&b.name));
         compare(&found, &expected, |number, value| number.as_f64() == value);
     }

@@ -40,12 +40,7 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 enum Operation {
     Advance(Step),
-    Record {
-        event: Event,
-        when: When,
-        times: u8,
-        thread: Thread,
-    },
+    Record { event: Event, when: When, times: u8, thread: Thread },
     Snapshot,
 }
 
@@ -170,20 +165,13 @@ struct Slots {
 
 impl Slots {
     fn new(length: i128, created_at: i128) -> Self {
-        Self {
-            length,
-            created_at,
-            counts: BTreeMap::new(),
-        }
+        Self { length, created_at, counts: BTreeMap::new() }
     }
 
     fn record(&mut self, now: i128, at: Option<i128>, times: u64) {
         let age = (now - at.unwrap_or(now)).max(0);
         if age <= 60 * self.length {
-            *self
-                .counts
-                .entry((now - age).div_euclid(self.length))
-                .or_default() += times;
+            *self.counts.entry((now - age).div_euclid(self.length)).or_default() += times;
         }
     }
 
@@ -196,11 +184,7 @@ impl Slots {
             if start >= edge {
                 full += i128::from(count);
             } else if end > edge {
-                let live_from = if self.created_at < end {
-                    start.max(self.created_at)
-                } else {
-                    start
-                };
+                let live_from = if self.created_at < end { start.max(self.created_at) } else { start };
                 let (inside, live) = (end - edge.max(live_from), end - live_from);
                 partial = (i128::from(count) * inside, live);
             }
@@ -264,15 +248,10 @@ impl Model {
         let n = u64::from(times);
         match event {
             // A name that is recorded zero times is not interned; a handle interns it.
-            Event::Published {
-                by_handle: false, ..
-            } if times == 0 => {}
+            Event::Published { by_handle: false, .. } if times == 0 => {}
             Event::Published { aspect, .. } => {
                 let name = self.intern(&aspect.text());
-                *self
-                    .by_aspect
-                    .get_mut(&name)
-                    .unwrap_or(&mut self.overflowed) += n;
+                *self.by_aspect.get_mut(&name).unwrap_or(&mut self.overflowed) += n;
                 self.published.record(self.now, when, n);
             }
             Event::Issued => {
@@ -298,20 +277,14 @@ impl Counters {
     fn record(&self, event: &Event, at: Option<i128>, times: u8) {
         let at = at.map(system_time);
         match event {
-            Event::Published {
-                aspect,
-                by_handle: false,
-            } => {
+            Event::Published { aspect, by_handle: false } => {
                 let name = aspect.text();
                 (0..times).for_each(|_| match at {
                     None => self.envelopes.observe(&name),
                     Some(at) => self.envelopes.observe_at(at, &name),
                 });
             }
-            Event::Published {
-                aspect,
-                by_handle: true,
-            } => {
+            Event::Published { aspect, by_handle: true } => {
                 let aspect = self.envelopes.aspect(&aspect.text());
                 (0..times).for_each(|_| match at {
                     None => aspect.observe(),
@@ -358,10 +331,7 @@ fn on(thread: Thread, counters: &Counters, record: impl FnOnce(&Counters) + Send
                 on_exit.0.replace(Some(Box::new(move || record(&counters))));
             });
             // Acquires the thread id, on a counter that is not compared.
-            EnvelopeCounters::builder()
-                .clock(ManualClock::new().clock())
-                .build()
-                .observe("");
+            EnvelopeCounters::builder().clock(ManualClock::new().clock()).build().observe("");
         })
         .join(),
     };
@@ -381,16 +351,10 @@ fn advance(clock: &ManualClock, from: i128, step: Step) -> i128 {
         return from + by;
     }
     let shown = i128::try_from(
-        shown
-            .duration_since(std::time::SystemTime::UNIX_EPOCH)
-            .expect("the clock starts after 1970")
-            .as_nanos(),
+        shown.duration_since(std::time::SystemTime::UNIX_EPOCH).expect("the clock starts after 1970").as_nanos(),
     )
     .expect("the clock covers 584 years");
-    assert!(
-        shown >= START + 584 * YEAR && shown < from + by,
-        "{by} ns after {from} the clock shows {shown}"
-    );
+    assert!(shown >= START + 584 * YEAR && shown < from + by, "{by} ns after {from} the clock shows {shown}");
     shown
 }
 
@@ -401,27 +365,13 @@ fn check(counters: &Counters, model: &Model) {
         by_aspect.insert(OVERFLOW.to_owned(), model.overflowed);
     }
     assert_eq!(envelopes.by_aspect, by_aspect);
-    let (rate, expected) = (
-        envelopes.rate_per_second,
-        model.published.rate_per_second(model.now),
-    );
-    assert!(
-        (rate - expected).abs() <= 1e-9 * expected,
-        "the rate is {rate}, not {expected}"
-    );
+    let (rate, expected) = (envelopes.rate_per_second, model.published.rate_per_second(model.now));
+    assert!((rate - expected).abs() <= 1e-9 * expected, "the rate is {rate}, not {expected}");
 
     let tokens = counters.tokens.snapshot();
     assert_eq!(tokens.active_count, model.active, "active");
-    assert_eq!(
-        tokens.issued_last_hour,
-        model.issued.rounded(model.now),
-        "issued"
-    );
-    assert_eq!(
-        tokens.revoked_last_hour,
-        model.revoked.rounded(model.now),
-        "revoked"
-    );
+    assert_eq!(tokens.issued_last_hour, model.issued.rounded(model.now), "issued");
+    assert_eq!(tokens.revoked_last_hour, model.revoked.rounded(model.now), "revoked");
 
     // A snapshot changes nothing.
     assert_eq!(counters.envelopes.snapshot(), envelopes);
@@ -433,22 +383,14 @@ fuzz_target!(|input: Input| {
     let now = advance(&clock, START, input.created_after);
     let max_aspects = usize::from(input.max_aspects);
     let counters = Counters {
-        envelopes: EnvelopeCounters::builder()
-            .clock(clock.clock())
-            .max_aspects(max_aspects)
-            .build(),
+        envelopes: EnvelopeCounters::builder().clock(clock.clock()).max_aspects(max_aspects).build(),
         tokens: TokenCounters::builder().clock(clock.clock()).build(),
     };
     let mut model = Model::new(now, max_aspects);
     for operation in input.operations {
         match operation {
             Operation::Advance(step) => model.now = advance(&clock, model.now, step),
-            Operation::Record {
-                event,
-                when,
-                times,
-                thread,
-            } => {
+            Operation::Record { event, when, times, thread } => {
                 let at = when.nanos(model.now);
                 model.record(&event, at, times);
                 on(thread, &counters, move |counters| {

@@ -97,26 +97,13 @@ mod tests {
         );
         assert_eq!(
             Json::read(b"[1.0,\"x\",true]\n"),
-            Ok(Json::List(vec![
-                Json::Float(1.0),
-                Json::Text("x".to_owned()),
-                Json::Bool(true),
-            ]))
+            Ok(Json::List(vec![Json::Float(1.0), Json::Text("x".to_owned()), Json::Bool(true),]))
         );
     }
 
     #[test]
     fn invalid_page_is_rejected() {
-        for bad in [
-            "",
-            "1",
-            "{\"a\":1}\n\n",
-            "{}\n{}\n",
-            "null\n",
-            "[null]\n",
-            "NaN\n",
-            "{} x\n",
-        ] {
+        for bad in ["", "1", "{\"a\":1}\n\n", "{}\n{}\n", "null\n", "[null]\n", "NaN\n", "{} x\n"] {
             assert!(Json::read(bad.as_bytes()).is_err(), "{bad}");
         }
     }

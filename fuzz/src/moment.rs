@@ -49,11 +49,7 @@ pub fn system_time(nanos: i128) -> SystemTime {
     let seconds = i64::try_from(nanos.div_euclid(SECOND)).expect("clamped");
     let rest = u64::try_from(nanos.rem_euclid(SECOND)).expect("less than a second");
     let whole = Duration::from_secs(seconds.unsigned_abs());
-    let second = if seconds < 0 {
-        SystemTime::UNIX_EPOCH - whole
-    } else {
-        SystemTime::UNIX_EPOCH + whole
-    };
+    let second = if seconds < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
     second + Duration::from_nanos(rest)
 }
 
@@ -61,9 +57,7 @@ pub fn system_time(nanos: i128) -> SystemTime {
 #[must_use]
 pub fn read_rfc3339(text: &str) -> Option<i128> {
     let text = text.strip_suffix('Z')?;
-    let (text, fraction) = text
-        .split_once('.')
-        .map_or((text, None), |(text, digits)| (text, Some(digits)));
+    let (text, fraction) = text.split_once('.').map_or((text, None), |(text, digits)| (text, Some(digits)));
     let nanos = match fraction {
         None => 0,
         Some(digits) if digits.len() <= 9 && !digits.ends_with('0') => {
@@ -84,19 +78,14 @@ pub fn read_rfc3339(text: &str) -> Option<i128> {
 }
 
 fn parse_digits(text: &str) -> Option<i128> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 /// Parses three numbers with these numbers of digits.
 fn numbers(text: &str, separator: char, lengths: [usize; 3]) -> Option<[i128; 3]> {
     let parts: Vec<&str> = text.split(separator).collect();
     let parts: [&str; 3] = parts.try_into().ok()?;
-    let fit = parts
-        .iter()
-        .zip(lengths)
-        .all(|(part, length)| part.len() == length);
+    let fit = parts.iter().zip(lengths).all(|(part, length)| part.len() == length);
     let [a, b, c] = parts.map(parse_digits);
     fit.then_some([a?, b?, c?])
 }
@@ -130,22 +119,10 @@ mod tests {
     fn rfc3339_time_is_parsed() {
         assert_eq!(read_rfc3339("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(read_rfc3339("1969-12-31T23:59:59.999999999Z"), Some(-1));
-        assert_eq!(
-            read_rfc3339("2026-01-01T00:00:00.5Z"),
-            Some(1_767_225_600 * SECOND + SECOND / 2)
-        );
-        assert_eq!(
-            read_rfc3339("0000-01-01T00:00:00Z"),
-            Some(-62_167_219_200 * SECOND)
-        );
-        assert_eq!(
-            read_rfc3339("2000-02-29T00:00:00Z"),
-            Some(951_782_400 * SECOND)
-        );
-        assert_eq!(
-            read_rfc3339("9999-12-31T23:59:59Z"),
-            Some(253_402_300_799 * SECOND)
-        );
+        assert_eq!(read_rfc3339("2026-01-01T00:00:00.5Z"), Some(1_767_225_600 * SECOND + SECOND / 2));
+        assert_eq!(read_rfc3339("0000-01-01T00:00:00Z"), Some(-62_167_219_200 * SECOND));
+        assert_eq!(read_rfc3339("2000-02-29T00:00:00Z"), Some(951_782_400 * SECOND));
+        assert_eq!(read_rfc3339("9999-12-31T23:59:59Z"), Some(253_402_300_799 * SECOND));
         for bad in [
             "",
             "1970-01-01T00:00:00",
@@ -165,12 +142,7 @@ mod tests {
 
     #[test]
     fn extreme_moment_is_a_system_time() {
-        for moment in [
-            Moment::Earliest,
-            Moment::Latest,
-            Moment::NearEpoch(-1, u32::MAX),
-            Moment::Any(0, 0),
-        ] {
+        for moment in [Moment::Earliest, Moment::Latest, Moment::NearEpoch(-1, u32::MAX), Moment::Any(0, 0)] {
             let time = system_time(moment.nanos());
             let epoch = SystemTime::UNIX_EPOCH;
             let nanos = match time.duration_since(epoch) {
@@ -179,10 +151,7 @@ mod tests {
             };
             assert_eq!(nanos, Ok(moment.nanos()));
         }
-        assert_eq!(
-            system_time(i128::MIN),
-            system_time(Moment::Earliest.nanos())
-        );
+        assert_eq!(system_time(i128::MIN), system_time(Moment::Earliest.nanos()));
         assert_eq!(system_time(i128::MAX), system_time(Moment::Latest.nanos()));
     }
 }

@@ -26,14 +26,11 @@ pub struct Sample<V> {
 /// Names the invalid line.
 pub fn read(page: &[u8]) -> Result<Vec<Family<&str>>, String> {
     let page = str::from_utf8(page).map_err(|error| error.to_string())?;
-    let page = page
-        .strip_suffix('\n')
-        .ok_or("the last line has no newline")?;
+    let page = page.strip_suffix('\n').ok_or("the last line has no newline")?;
     let mut families: Vec<Family<&str>> = Vec::new();
     let mut lines = page.split('\n').peekable();
     while let Some(line) = lines.next() {
-        let family = read_family(line, &mut lines)
-            .ok_or_else(|| format!("in the family that begins with {line:?}"))?;
+        let family = read_family(line, &mut lines).ok_or_else(|| format!("in the family that begins with {line:?}"))?;
         if families.iter().any(|known| known.name == family.name) {
             return Err(format!("{} appears twice", family.name));
         }
@@ -48,11 +45,7 @@ fn read_family<'a>(
     lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
 ) -> Option<Family<&'a str>> {
     let (name, help) = help.strip_prefix("# HELP ")?.split_once(' ')?;
-    let kind = lines
-        .next()?
-        .strip_prefix("# TYPE ")?
-        .strip_prefix(name)?
-        .strip_prefix(' ')?;
+    let kind = lines.next()?.strip_prefix("# TYPE ")?.strip_prefix(name)?.strip_prefix(' ')?;
     let is_plain = !help.is_empty() && !help.contains('\\');
     if !is_plain || !is_name(name) || !["counter", "gauge"].contains(&kind) {
         return None;
@@ -65,11 +58,7 @@ fn read_family<'a>(
         }
         samples.push(sample);
     }
-    (!samples.is_empty()).then(|| Family {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        samples,
-    })
+    (!samples.is_empty()).then(|| Family { name: name.to_owned(), kind: kind.to_owned(), samples })
 }
 
 /// Reads the labels and the value that follow a name.
@@ -122,9 +111,7 @@ fn read_label_value(text: &str) -> Option<(String, &str)> {
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Returns the families of a page, sorted by name, as the published parser reads them. Returns `None` for a page with
@@ -148,30 +135,16 @@ pub fn read_by_published_parser(page: &[u8]) -> Option<Result<Vec<Family<f64>>, 
             };
             let mut samples = Vec::new();
             for sample in family.iter_samples() {
-                let set = sample
-                    .get_labelset()
-                    .map_err(|error| format!("{error:?}"))?;
-                let label = |name: &String| {
-                    (
-                        name.clone(),
-                        set.get_label_value(name).unwrap_or_default().to_owned(),
-                    )
-                };
+                let set = sample.get_labelset().map_err(|error| format!("{error:?}"))?;
+                let label = |name: &String| (name.clone(), set.get_label_value(name).unwrap_or_default().to_owned());
                 let value = match &sample.value {
                     PrometheusValue::Gauge(value) => value.as_f64(),
                     PrometheusValue::Counter(counter) => counter.value.as_f64(),
                     other => return Err(format!("{name} has the value {other:?}")),
                 };
-                samples.push(Sample {
-                    labels: names.iter().map(label).collect(),
-                    value,
-                });
+                samples.push(Sample { labels: names.iter().map(label).collect(), value });
             }
-            families.push(Family {
-                name,
-                kind: kind.to_owned(),
-                samples,
-            });
+            families.push(Family { name, kind: kind.to_owned(), samples });
         }
         families.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(families)
@@ -186,37 +159,16 @@ mod tests {
 
     #[test]
     fn page_is_read_by_both_readers() {
-        let page = format!(
-            "{HEAD}a{{x=\"\\\\\\\"\\n}},y=\\\\\",z=\"# c\"}} 3\na{{x=\"\",z=\"\"}} -1e-7\n"
-        );
-        let labels = |x: &str, z: &str| {
-            vec![
-                ("x".to_owned(), x.to_owned()),
-                ("z".to_owned(), z.to_owned()),
-            ]
-        };
+        let page = format!("{HEAD}a{{x=\"\\\\\\\"\\n}},y=\\\\\",z=\"# c\"}} 3\na{{x=\"\",z=\"\"}} -1e-7\n");
+        let labels = |x: &str, z: &str| vec![("x".to_owned(), x.to_owned()), ("z".to_owned(), z.to_owned())];
         let families = read(page.as_bytes()).expect("a page");
-        assert_eq!(
-            (families[0].name.as_str(), families[0].kind.as_str()),
-            ("a", "gauge")
-        );
-        let [first, second] = &families[0].samples[..] else {
-            panic!("two samples")
-        };
-        assert_eq!(
-            (&first.labels, first.value),
-            (&labels("\\\"\n},y=\\", "# c"), "3")
-        );
+        assert_eq!((families[0].name.as_str(), families[0].kind.as_str()), ("a", "gauge"));
+        let [first, second] = &families[0].samples[..] else { panic!("two samples") };
+        assert_eq!((&first.labels, first.value), (&labels("\\\"\n},y=\\", "# c"), "3"));
         assert_eq!((&second.labels, second.value), (&labels("", ""), "-1e-7"));
 
-        let published = read_by_published_parser(page.as_bytes())
-            .expect("no carriage return")
-            .expect("a page");
-        let numbers: Vec<_> = published[0]
-            .samples
-            .iter()
-            .map(|sample| sample.value)
-            .collect();
+        let published = read_by_published_parser(page.as_bytes()).expect("no carriage return").expect("a page");
+        let numbers: Vec<_> = published[0].samples.iter().map(|sample| sample.value).collect();
         assert_eq!(numbers, [3.0, -1e-7]);
         assert_eq!(published[0].samples[0].labels, first.labels);
     }

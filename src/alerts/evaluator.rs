@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use crate::alerts::lifecycle::{Outcome, RuleStates};
+use crate::alerts::lifecycle::RuleStates;
 use crate::alerts::rule::AlertRule;
 use crate::snapshot::Snapshot;
 use crate::time::Nanos;
@@ -20,34 +20,30 @@ pub(crate) struct Evaluator {
 
 struct State {
     rules: RuleStates,
-    job: Job,
-}
-
-/// The evaluation that the worker makes.
-enum Job {
-    None,
-    Requested(Arc<Snapshot>, Nanos),
-    /// The rule that is being evaluated, and whether it is still waited for.
-    Running {
-        rule: usize,
-        is_awaited: bool,
-    },
+    /// The snapshot that the worker is to evaluate, and its reading.
+    requested: Option<(Arc<Snapshot>, Nanos)>,
+    /// The rule that the worker evaluates.
+    running: Option<usize>,
+    /// Whether the evaluation is no longer waited for, and whether the rule that is to blame has been named.
+    is_abandoned: bool,
+    is_named: bool,
 }
 
 impl Evaluator {
     pub(crate) fn new(rules: Vec<AlertRule>, collector: Arc<Worker>) -> Self {
-        Self {
-            state: Mutex::new(State { rules: RuleStates::new(rules.len()), job: Job::None }),
-            rules,
-            worker: Worker::default(),
-            collector,
-        }
+        let state = State {
+            rules: RuleStates::new(rules.len()),
+            requested: None,
+            running: None,
+            is_abandoned: false,
+            is_named: false,
+        };
+        Self { rules, state: Mutex::new(state), worker: Worker::default(), collector }
     }
 
     /// Evaluates every rule on this thread, and fills the alerts and rules of the snapshot.
     pub(crate) fn evaluate_here(&self, snapshot: &mut Snapshot, reading: Nanos) {
-        let outcomes = self.rules.iter().map(|rule| rule.evaluate(snapshot));
-        let outcomes: Vec<Outcome> = outcomes.collect();
+        let outcomes = self.rules.iter().map(|rule| rule.evaluate(snapshot)).collect();
         let mut state = lock(&self.state);
         state.rules.apply(snapshot.at, reading, outcomes);
         state.rules.fill(&self.rules, snapshot);
@@ -58,32 +54,32 @@ impl Evaluator {
         if self.rules.is_empty() {
             return;
         }
-        lock(&self.state).job = Job::Requested(Arc::clone(snapshot), reading);
+        lock(&self.state).requested = Some((Arc::clone(snapshot), reading));
         let evaluator = Arc::downgrade(self);
-        let step = move || move || work(&evaluator);
-        if !self.worker.wake_or_spawn("parsec-rules", step) {
+        if !self.worker.wake_or_spawn("parsec-rules", move || move || work(&evaluator)) {
             // No thread is left: this one evaluates.
-            self.run_job();
+            self.run_requested();
         }
     }
 
     /// Returns whether the last evaluation that was started has ended.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(lock(&self.state).job, Job::None)
+        let state = lock(&self.state);
+        state.requested.is_none() && state.running.is_none()
     }
 
-    /// Returns whether a rule has not returned by the deadline of a page, and still has not.
+    /// Returns whether an evaluation has not ended by the deadline of a page, and still has not.
     pub(crate) fn is_stuck(&self) -> bool {
-        matches!(lock(&self.state).job, Job::Running { is_awaited: false, .. })
+        lock(&self.state).is_abandoned
     }
 
-    /// Gives up the evaluation in progress: its rule is named and counted as failed, once.
+    /// Gives up the evaluation in progress. Its rule is named, and counted as failed once.
     pub(crate) fn abandon(&self) {
         let mut state = lock(&self.state);
-        if let Job::Running { rule, is_awaited } = &mut state.job
-            && mem::replace(is_awaited, false)
+        state.is_abandoned = state.requested.is_some() || state.running.is_some();
+        if let Some(rule) = state.running
+            && !mem::replace(&mut state.is_named, true)
         {
-            let rule = *rule;
             state.rules.fail(rule, "condition did not return by the deadline of a page");
         }
     }
@@ -94,13 +90,18 @@ impl Evaluator {
     }
 
     /// Makes the evaluation that was requested. Returns whether there was one.
-    fn run_job(&self) -> bool {
-        let Some((snapshot, reading)) = lock(&self.state).job.take_request() else {
-            return false;
+    fn run_requested(&self) -> bool {
+        let (snapshot, reading) = {
+            let mut state = lock(&self.state);
+            let Some(request) = state.requested.take() else {
+                return false;
+            };
+            state.running = Some(0);
+            request
         };
         let mut outcomes = Vec::with_capacity(self.rules.len());
         for (index, rule) in self.rules.iter().enumerate() {
-            lock(&self.state).job.set_rule(index);
+            lock(&self.state).running = Some(index);
             outcomes.push(rule.evaluate(&snapshot));
         }
         let at = snapshot.at;
@@ -108,27 +109,8 @@ impl Evaluator {
         drop(snapshot);
         let mut state = lock(&self.state);
         state.rules.apply(at, reading, outcomes);
-        state.job = Job::None;
+        (state.running, state.is_abandoned, state.is_named) = (None, false, false);
         true
-    }
-}
-
-impl Job {
-    fn take_request(&mut self) -> Option<(Arc<Snapshot>, Nanos)> {
-        let running = Self::Running { rule: 0, is_awaited: true };
-        match mem::replace(self, running) {
-            Self::Requested(snapshot, reading) => Some((snapshot, reading)),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-
-    fn set_rule(&mut self, index: usize) {
-        if let Self::Running { rule, .. } = self {
-            *rule = index;
-        }
     }
 }
 
@@ -137,7 +119,7 @@ fn work(evaluator: &Weak<Evaluator>) -> Next {
     let Some(evaluator) = evaluator.upgrade() else {
         return Next::Break(());
     };
-    if evaluator.run_job() {
+    if evaluator.run_requested() {
         evaluator.collector.wake();
         return Next::Continue(Some(Instant::now()));
     }

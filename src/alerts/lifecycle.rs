@@ -6,6 +6,26 @@ use crate::alerts::rule::AlertRule;
 use crate::snapshot::{AlertState, FiringAlert, RuleStatus, Snapshot};
 use crate::time::Nanos;
 
+/// Evaluates rules on a snapshot and returns those that fire, sorted by name.
+///
+/// Conditions see the snapshot without its `alerts` and `rules`. A rule whose condition panics does not fire.
+///
+/// ```
+/// use parsec_telemetry::{evaluate_alerts, AlertRule, Severity, Snapshot};
+///
+/// let rules = [AlertRule::new("idle", Severity::Info, |s| s.envelopes.rate_per_second == 0.0)];
+/// let firing = evaluate_alerts(&Snapshot::default(), &rules);
+/// assert_eq!(firing[0].name, "idle");
+/// ```
+#[must_use]
+pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAlert> {
+    let mut seen = Snapshot { alerts: Vec::new(), rules: Vec::new(), ..snapshot.clone() };
+    let mut states = RuleStates::new(rules.len());
+    states.apply(seen.at, 0, rules.iter().map(|rule| rule.evaluate(&seen)).collect());
+    states.fill(rules, &mut seen);
+    seen.alerts
+}
+
 /// What the condition of a rule returned, or why it did not.
 pub(super) type Outcome = Result<bool, String>;
 
@@ -64,26 +84,18 @@ impl RuleStates {
 
     /// Fills the alerts and rules of a snapshot.
     pub(super) fn fill(&self, rules: &[AlertRule], snapshot: &mut Snapshot) {
+        let statuses = rules.iter().zip(&self.states).map(|(rule, state)| state.status(rule));
+        snapshot.rules = statuses.collect();
+        snapshot.rules.sort_by(|a, b| a.name.cmp(&b.name));
         let at = snapshot.at;
-        let pairs = || rules.iter().zip(&self.states);
-        let firing = pairs().filter_map(|(rule, state)| Some(rule.firing(at, state.firing_since?)));
-        let mut alerts: Vec<FiringAlert> = firing.collect();
-        alerts.sort_by(|a, b| a.name.cmp(&b.name));
-        snapshot.alerts = alerts;
-
-        let mut statuses: Vec<RuleStatus> = pairs().map(|(rule, state)| state.status(rule)).collect();
-        statuses.sort_by(|a, b| a.name.cmp(&b.name));
-        snapshot.rules = statuses;
+        snapshot.alerts = snapshot.rules.iter().filter_map(|rule| alert(rule, at)).collect();
     }
 }
 
 impl RuleState {
     fn status(&self, rule: &AlertRule) -> RuleStatus {
         RuleStatus {
-            state: match self.firing_since {
-                Some(_) => AlertState::Firing,
-                None => AlertState::Inactive,
-            },
+            state: if self.firing_since.is_some() { AlertState::Firing } else { AlertState::Inactive },
             since: self.firing_since,
             fired_total: self.fired,
             failures_total: self.failures,
@@ -91,6 +103,13 @@ impl RuleState {
             ..rule.status()
         }
     }
+}
+
+/// Returns the alert of a rule that fires on a snapshot taken at `at`.
+fn alert(rule: &RuleStatus, at: SystemTime) -> Option<FiringAlert> {
+    let (name, description) = (rule.name.clone(), rule.description.clone());
+    let since = rule.since.filter(|_| rule.state == AlertState::Firing)?;
+    Some(FiringAlert { name, severity: rule.severity, description, at, since })
 }
 
 #[cfg(test)]

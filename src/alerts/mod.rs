@@ -4,4 +4,5 @@ pub(crate) mod evaluator;
 mod lifecycle;
 mod rule;
 
-pub use rule::{AlertRule, AlertRuleError, evaluate_alerts, validate_alert_rules};
+pub use lifecycle::evaluate_alerts;
+pub use rule::{AlertRule, AlertRuleError, validate_alert_rules};

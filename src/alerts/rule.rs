@@ -2,10 +2,10 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::catch_panic::catch_panic;
-use crate::snapshot::{FiringAlert, RuleStatus, Severity, Snapshot};
+use crate::label::{MAX_LABEL_LEN, bounded};
+use crate::snapshot::{RuleStatus, Severity, Snapshot};
 
 /// A named condition on a snapshot.
 ///
@@ -15,6 +15,20 @@ use crate::snapshot::{FiringAlert, RuleStatus, Severity, Snapshot};
 /// let cold = AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0)
 ///     .description("Cache hit rate below 80 %");
 /// assert_eq!(cold.name(), "cache_cold");
+/// ```
+///
+/// A float without a value is NaN, for which every comparison but `!=` is false. A count of a section that no source
+/// measures is 0:
+///
+/// ```
+/// use parsec_telemetry::{Aggregator, AlertRule, Section, Severity};
+///
+/// let none_active = AlertRule::new("no_tokens", Severity::Critical, |s| {
+///     s.is_measured(Section::Tokens) && s.tokens.active_count == 0
+/// });
+/// let aggregator = Aggregator::new().with_alerts(vec![none_active])?;
+/// assert!(aggregator.snapshot().alerts.is_empty());
+/// # Ok::<(), parsec_telemetry::AlertRuleError>(())
 /// ```
 #[derive(Clone)]
 pub struct AlertRule {
@@ -58,29 +72,14 @@ impl AlertRule {
     }
 
     /// Evaluates the condition on a snapshot without alerts. The error is the message of a panic.
-    pub(crate) fn evaluate(&self, snapshot: &Snapshot) -> Result<bool, String> {
+    pub(super) fn evaluate(&self, snapshot: &Snapshot) -> Result<bool, String> {
         catch_panic(|| (self.condition)(snapshot))
     }
 
-    /// Returns the alert that the rule raises on a snapshot taken at `at`.
-    pub(crate) fn firing(&self, at: SystemTime, since: SystemTime) -> FiringAlert {
-        FiringAlert {
-            name: self.name.clone(),
-            severity: self.severity,
-            description: self.description.clone(),
-            at,
-            since,
-        }
-    }
-
     /// Returns the status of the rule before its first evaluation.
-    pub(crate) fn status(&self) -> RuleStatus {
-        RuleStatus {
-            name: self.name.clone(),
-            severity: self.severity,
-            description: self.description.clone(),
-            ..RuleStatus::default()
-        }
+    pub(super) fn status(&self) -> RuleStatus {
+        let (name, description) = (self.name.clone(), self.description.clone());
+        RuleStatus { name, severity: self.severity, description, ..RuleStatus::default() }
     }
 }
 
@@ -94,27 +93,27 @@ impl fmt::Debug for AlertRule {
     }
 }
 
-/// Checks that every rule has a name, and that the names are unique.
+/// Checks that every rule has a name of at most 128 bytes, and that the names are unique.
 ///
 /// # Errors
 ///
 /// Returns an error that names the first invalid rule.
-///
-/// ```
-/// use parsec_telemetry::{validate_alert_rules, AlertRule, Severity};
-///
-/// let rules = ["idle", "idle"].map(|name| AlertRule::new(name, Severity::Info, |s| s.envelopes.rate_per_second == 0.0));
-/// let error = validate_alert_rules(&rules).unwrap_err();
-/// assert_eq!(error.to_string(), r#"two alert rules are named "idle": give each a name of its own"#);
-/// ```
 pub fn validate_alert_rules(rules: &[AlertRule]) -> Result<(), AlertRuleError> {
     let mut names = HashSet::new();
-    for (index, rule) in rules.iter().enumerate() {
-        if rule.name.is_empty() {
-            return Err(AlertRuleError(Kind::EmptyName { number: index + 1, description: rule.description.clone() }));
+    for (index, AlertRule { name, description, .. }) in rules.iter().enumerate() {
+        if name.is_empty() {
+            let rule = if description.is_empty() { String::new() } else { format!(" ({description:?})") };
+            let message = format!("alert rule {}{rule} has an empty name: give it one", index + 1);
+            return Err(AlertRuleError { kind: Kind::EmptyName, message });
         }
-        if !names.insert(rule.name.as_str()) {
-            return Err(AlertRuleError(Kind::DuplicateName(rule.name.clone())));
+        if name.len() > MAX_LABEL_LEN {
+            let (rule, length) = (bounded(name), name.len());
+            let message = format!("the name of alert rule {rule:?} has {length} bytes: use at most {MAX_LABEL_LEN}");
+            return Err(AlertRuleError { kind: Kind::NameTooLong, message });
+        }
+        if !names.insert(name) {
+            let message = format!("two alert rules are named {name:?}: give each a name of its own");
+            return Err(AlertRuleError { kind: Kind::DuplicateName, message });
         }
     }
     Ok(())
@@ -122,70 +121,42 @@ pub fn validate_alert_rules(rules: &[AlertRule]) -> Result<(), AlertRuleError> {
 
 /// An invalid list of alert rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertRuleError(Kind);
+pub struct AlertRuleError {
+    kind: Kind,
+    message: String,
+}
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    EmptyName { number: usize, description: String },
-    DuplicateName(String),
+    EmptyName,
+    NameTooLong,
+    DuplicateName,
 }
 
 impl AlertRuleError {
     /// Returns whether a rule has an empty name.
     #[must_use]
     pub fn is_empty_name(&self) -> bool {
-        matches!(self.0, Kind::EmptyName { .. })
+        self.kind == Kind::EmptyName
+    }
+
+    /// Returns whether the name of a rule is longer than 128 bytes.
+    #[must_use]
+    pub fn is_name_too_long(&self) -> bool {
+        self.kind == Kind::NameTooLong
     }
 
     /// Returns whether two rules have the same name.
     #[must_use]
     pub fn is_duplicate_name(&self) -> bool {
-        matches!(self.0, Kind::DuplicateName(_))
+        self.kind == Kind::DuplicateName
     }
 }
 
 impl fmt::Display for AlertRuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::EmptyName { number, description } if description.is_empty() => {
-                write!(f, "alert rule {number} has an empty name: give it one")
-            }
-            Kind::EmptyName { number, description } => {
-                write!(f, "alert rule {number} ({description:?}) has an empty name: give it one")
-            }
-            Kind::DuplicateName(name) => {
-                write!(f, "two alert rules are named {name:?}: give each a name of its own")
-            }
-        }
+        f.write_str(&self.message)
     }
 }
 
 impl Error for AlertRuleError {}
-
-/// Evaluates rules on a snapshot and returns those that fire, sorted by name.
-///
-/// Conditions see the snapshot without its `alerts` and `rules`. A rule whose condition panics does not fire; the
-/// others are still evaluated.
-///
-/// ```
-/// use parsec_telemetry::{evaluate_alerts, AlertRule, Severity, Snapshot};
-///
-/// let rules = [AlertRule::new("idle", Severity::Info, |s| s.envelopes.rate_per_second == 0.0)];
-/// let firing = evaluate_alerts(&Snapshot::default(), &rules);
-/// assert_eq!(firing[0].name, "idle");
-/// ```
-#[must_use]
-pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAlert> {
-    let without_alerts;
-    let seen = if snapshot.alerts.is_empty() && snapshot.rules.is_empty() {
-        snapshot
-    } else {
-        without_alerts = Snapshot { alerts: Vec::new(), rules: Vec::new(), ..snapshot.clone() };
-        &without_alerts
-    };
-    let at = snapshot.at;
-    let firing = rules.iter().filter(|rule| rule.evaluate(seen) == Ok(true));
-    let mut alerts: Vec<FiringAlert> = firing.map(|rule| rule.firing(at, at)).collect();
-    alerts.sort_by(|a, b| a.name.cmp(&b.name));
-    alerts
-}

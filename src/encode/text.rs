@@ -7,7 +7,7 @@
 //! read from a [`Snapshot`].
 
 use crate::catalog::{FamilyMetadata, METRICS, MetricType, Samples, Value};
-use crate::snapshot::{Snapshot, finite_or_zero};
+use crate::snapshot::Snapshot;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextFormat {
@@ -27,9 +27,12 @@ impl<'a> TextEncoder<'a> {
         Self { buffer, format }
     }
 
-    /// Writes every family of the catalog.
+    /// Writes every family of the catalog that the snapshot has values for.
     pub(crate) fn write_snapshot(&mut self, snapshot: &Snapshot) {
         for metric in METRICS {
+            if metric.section.is_some_and(|section| !snapshot.is_measured(section)) {
+                continue;
+            }
             match metric.samples {
                 Samples::Single(read) => self.write_sample(&metric.family, read(snapshot)),
                 Samples::Labeled(names, read) => {
@@ -75,21 +78,21 @@ impl<'a> TextEncoder<'a> {
         self.buffer.extend_from_slice(rest);
     }
 
-    /// A float is written with the fewest digits that read back to it, and without `.0`.
+    /// A finite float is written with the fewest digits that read back to it, and without `.0`.
     fn push_value(&mut self, value: Value) {
         match value {
-            Value::Unsigned(value) => self.push(itoa::Buffer::new().format(value)),
-            Value::Signed(value) => self.push(itoa::Buffer::new().format(value)),
+            Value::Int(value) => self.push(itoa::Buffer::new().format(value)),
             Value::Float(value) => {
                 let mut buffer = zmij::Buffer::new();
-                let digits = buffer.format_finite(finite_or_zero(value));
+                let digits = buffer.format_finite(value);
                 self.push(digits.strip_suffix(".0").unwrap_or(digits));
             }
         }
     }
 }
 
-/// Writes the samples of one family. Without samples, the family is omitted.
+/// Writes the samples of one family. A float that is not finite has no sample, and a family without samples is
+/// omitted.
 pub(crate) struct FamilyEncoder<'a, 'b> {
     encoder: &'b mut TextEncoder<'a>,
     metadata: &'b FamilyMetadata,
@@ -115,6 +118,10 @@ impl FamilyEncoder<'_, '_> {
         labels: impl IntoIterator<Item = (&'l str, &'l str)>,
         value: impl Into<Value>,
     ) {
+        let value = value.into();
+        if matches!(value, Value::Float(float) if !float.is_finite()) {
+            return;
+        }
         if !self.has_samples {
             self.write_metadata();
             self.has_samples = true;
@@ -132,7 +139,7 @@ impl FamilyEncoder<'_, '_> {
             separator = ",";
         }
         encoder.push(if separator == "," { "} " } else { " " });
-        encoder.push_value(value.into());
+        encoder.push_value(value);
         encoder.push("\n");
     }
 
@@ -177,23 +184,18 @@ mod tests {
             family.sample([("format", "json"), ("code", "401")], 0_u64);
             encoder.write_sample(&gauge("total_users", "Users, not b_total."), -2_i64);
         };
-        let prometheus = r#"# HELP requests_total Requests, of requests_total.
-# TYPE requests_total counter
-requests_total{format="json",code="200"} 3
-requests_total{format="json",code="401"} 0
-# HELP total_users Users, not b_total.
-# TYPE total_users gauge
-total_users -2
-"#;
-        let openmetrics = r#"# HELP requests Requests, of requests_total.
-# TYPE requests counter
-requests_total{format="json",code="200"} 3
-requests_total{format="json",code="401"} 0
-# HELP total_users Users, not b_total.
-# TYPE total_users gauge
-total_users -2
-# EOF
-"#;
+        let prometheus = [
+            "# HELP requests_total Requests, of requests_total.",
+            "# TYPE requests_total counter",
+            r#"requests_total{format="json",code="200"} 3"#,
+            r#"requests_total{format="json",code="401"} 0"#,
+            "# HELP total_users Users, not b_total.",
+            "# TYPE total_users gauge",
+            "total_users -2\n",
+        ]
+        .join("\n");
+        let openmetrics = prometheus.replacen("HELP requests_total", "HELP requests", 1);
+        let openmetrics = openmetrics.replacen("TYPE requests_total", "TYPE requests", 1) + "# EOF\n";
         assert_eq!(page(TextFormat::Prometheus, write), prometheus);
         assert_eq!(page(TextFormat::OpenMetrics, write), openmetrics);
     }
@@ -202,6 +204,9 @@ total_users -2
     fn family_without_samples_is_omitted() {
         let page = page(TextFormat::Prometheus, |encoder| {
             encoder.family(&gauge("a", "A."));
+            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                encoder.write_sample(&gauge("b", "B."), value);
+            }
         });
         assert_eq!(page, "");
     }
@@ -213,13 +218,8 @@ total_users -2
         let page = page(TextFormat::Prometheus, |encoder| {
             encoder.family(&metadata).summary(0.5, 2);
         });
-        let expected = "\
-# HELP duration_seconds Duration.
-# TYPE duration_seconds summary
-duration_seconds_sum 0.5
-duration_seconds_count 2
-";
-        assert_eq!(page, expected);
+        let head = "# HELP duration_seconds Duration.\n# TYPE duration_seconds summary\n";
+        assert_eq!(page, format!("{head}duration_seconds_sum 0.5\nduration_seconds_count 2\n"));
     }
 
     #[test]
@@ -255,12 +255,10 @@ duration_seconds_count 2
             (1.0 / 3.0, "0.3333333333333333"),
             (1e300, "1e+300"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
-            (f64::NAN, "0"),
-            (f64::INFINITY, "0"),
         ] {
             assert_eq!(printed(value), expected);
         }
-        assert_eq!(printed(u64::MAX), u64::MAX.to_string());
+        assert_eq!(printed(u64::MAX), i64::MAX.to_string());
         assert_eq!(printed(i64::MIN), i64::MIN.to_string());
     }
 }

@@ -10,6 +10,9 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq as _;
 
+/// Fits into the smallest `max_header_bytes`.
+const MAX_LENGTH: usize = 4096;
+
 /// The token that every path except the probes requires.
 #[derive(Clone)]
 pub(super) struct BearerToken(String);
@@ -18,7 +21,7 @@ impl BearerToken {
     pub(super) fn new(token: String) -> Result<Self, InvalidToken> {
         // The characters of RFC 6750's `b64token`. That grammar allows `=` at the end only.
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        match token.bytes().position(|byte| !is_allowed(byte)) {
+        match token.bytes().enumerate().position(|(index, byte)| index >= MAX_LENGTH || !is_allowed(byte)) {
             None if token.is_empty() => Err(InvalidToken { position: None }),
             None => Ok(Self(token)),
             position => Err(InvalidToken { position }),
@@ -52,7 +55,7 @@ impl fmt::Debug for BearerToken {
 /// A bearer token that cannot be sent in a header. The error does not contain the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidToken {
-    /// The index of the first byte that is not allowed; `None` if the token is empty.
+    /// The index of the first byte that is not allowed or beyond the maximum length; `None` if the token is empty.
     position: Option<usize>,
 }
 
@@ -60,6 +63,7 @@ impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.position {
             None => f.write_str("the bearer token is empty")?,
+            Some(MAX_LENGTH) => return write!(f, "the bearer token is too long: use at most {MAX_LENGTH} bytes"),
             Some(position) => write!(f, "byte {} of the bearer token cannot be sent in a header", position + 1)?,
         }
         f.write_str(": use letters, digits and - . _ ~ + / =")

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use crate::aggregator::Aggregator;
 use crate::serve::auth::{BearerToken, InvalidToken};
-use crate::serve::options::ServeOptions;
+use crate::serve::host;
+use crate::serve::options::{MAX_DURATION, MIN_TIMEOUT, ServeOptions};
 use crate::serve::routes::Routes;
 use crate::serve::server::Server;
 
 /// Builds a [`Server`]. Every default is safe on an open network.
+///
+/// A value outside an option's range is replaced by the nearest one inside. Durations are at most one day.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,7 +20,7 @@ use crate::serve::server::Server;
 ///
 /// let server = Server::builder(Aggregator::new())
 ///     .max_connections(32)
-///     .idle_timeout(Duration::from_secs(75))
+///     .drain_delay(Duration::from_secs(10))
 ///     .build();
 /// ```
 #[derive(Clone, Debug)]
@@ -26,61 +29,69 @@ pub struct ServerBuilder {
     aggregator: Aggregator,
     options: ServeOptions,
     token: Option<BearerToken>,
+    allowed_hosts: Vec<String>,
 }
 
 impl Server {
     /// Returns a builder with the defaults.
     pub fn builder(aggregator: Aggregator) -> ServerBuilder {
-        ServerBuilder { aggregator, options: ServeOptions::DEFAULT, token: None }
+        ServerBuilder { aggregator, options: ServeOptions::DEFAULT, token: None, allowed_hosts: Vec::new() }
     }
 }
 
 impl ServerBuilder {
-    /// Sets how many connections may be open at once. Defaults to 256.
+    /// Sets how many connections may be open at once, at least 1. Defaults to 256.
     ///
     /// Further connections wait in the listen backlog. A reserve of 32 is accepted for up to 500 ms each, so that
     /// `/healthz` and `/readyz` are still answered; other paths answer 503 there.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.options.max_connections = connections;
+        self.options.max_connections = connections.max(1);
         self
     }
 
     /// Sets how long the head of a request may take to arrive: from the accepted connection, or from the first byte
-    /// of a later request. Defaults to 5 seconds. Past that, the connection is closed.
+    /// of a later request; at least 100 milliseconds. Defaults to 5 seconds. Past that, the connection is closed.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
-        self.options.header_read_timeout = timeout;
+        self.options.header_read_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
         self
     }
 
-    /// Sets how long a connection may be idle between requests. Defaults to 20 seconds, which keeps the connection of
-    /// a scraper with an interval of 15.
+    /// Sets how long a connection may be idle between requests. Defaults to 75 seconds, which keeps the connection of
+    /// a scraper with an interval of 60. Zero closes each connection after its response.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.options.idle_timeout = timeout;
+        self.options.idle_timeout = timeout.min(MAX_DURATION);
         self
     }
 
-    /// Sets how long a client may take to read a whole response, beyond what its socket buffers. Defaults to 10
-    /// seconds. Past that, the connection is closed.
+    /// Sets how long a client may take to read a whole response, beyond what its socket buffers; at least 100
+    /// milliseconds. Defaults to 10 seconds. Past that, the connection is closed.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.options.write_timeout = timeout;
+        self.options.write_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
+        self
+    }
+
+    /// Sets how long the server still serves after `shutdown` has completed, while `/readyz` answers 503 to load
+    /// balancers. Defaults to zero.
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.options.drain_delay = delay.min(MAX_DURATION);
         self
     }
 
     /// Sets how long requests in flight may take to finish once the server drains. Defaults to 5 seconds.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.options.drain_timeout = timeout;
+        self.options.drain_timeout = timeout.min(MAX_DURATION);
         self
     }
 
-    /// Sets how many headers a request may have. Defaults to 100. More are answered with 431.
+    /// Sets how many headers a request may have: 1 to 1,000. Defaults to 100. More are answered with 431.
     pub fn max_headers(mut self, headers: usize) -> Self {
-        self.options.max_headers = headers;
+        self.options.max_headers = headers.clamp(1, 1000);
         self
     }
 
-    /// Sets how many bytes the head of a request may have. Defaults to 16 KiB. More are answered with 431.
+    /// Sets how many bytes the head of a request may have: 8 to 256 KiB. Defaults to 16 KiB. More are answered with 431.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
-        self.options.max_header_bytes = bytes;
+        self.options.max_header_bytes = bytes.clamp(8 * 1024, 256 * 1024);
         self
     }
 
@@ -88,26 +99,26 @@ impl ServerBuilder {
     /// With zero, each request gets a snapshot that was begun after it was received, shared by the requests that wait
     /// at the same time.
     pub fn max_snapshot_age(mut self, age: Duration) -> Self {
-        self.options.max_snapshot_age = age;
+        self.options.max_snapshot_age = age.min(MAX_DURATION);
         self
     }
 
-    /// Sets how long a page waits for sources and rules. Defaults to 5 seconds. A request's header
+    /// Sets how long a page waits for sources and rules, at least 100 milliseconds. Defaults to 5 seconds. The header
     /// `X-Prometheus-Scrape-Timeout-Seconds`, less a tenth and at most 30 seconds, takes precedence. A page whose
     /// deadline has passed shows the last good report of a source that has not returned.
     pub fn scrape_timeout(mut self, timeout: Duration) -> Self {
-        self.options.scrape_timeout = timeout;
+        self.options.scrape_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
         self
     }
 
     /// Requires a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`, or else 401.
-    /// Defaults to none.
+    /// OPTIONS, which shows no metrics, needs none. Defaults to none.
     ///
     /// The token is sent in clear: use a reverse proxy with TLS, or stay on loopback.
     ///
     /// # Errors
     ///
-    /// If the token is empty, or has characters other than letters, digits and `-._~+/=`.
+    /// If the token is empty, has more than 4,096 bytes, or has characters other than letters, digits and `-._~+/=`.
     ///
     /// ```
     /// use http::{Request, StatusCode};
@@ -123,9 +134,21 @@ impl ServerBuilder {
         Ok(self)
     }
 
+    /// Sets the hosts that a server without a token also answers on loopback. Defaults to none.
+    ///
+    /// A web page can let its own name resolve to 127.0.0.1, and would then read this server (DNS rebinding). Therefore
+    /// a request that arrives on a loopback address receives 421, except on the probes, if its `Host` is not an IP
+    /// address, `localhost`, `*.localhost` or one of these. Add the host that a reverse proxy on this machine passes on.
+    ///
+    /// Ports, letter case and a trailing dot are ignored, and so are values that are no hosts.
+    pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.allowed_hosts = host::allowed(hosts);
+        self
+    }
+
     /// Returns the server.
     #[must_use]
     pub fn build(self) -> Server {
-        Server { routes: Arc::new(Routes::new(self.aggregator, self.options, self.token)) }
+        Server { routes: Arc::new(Routes::new(self.aggregator, self.options, self.token, self.allowed_hosts)) }
     }
 }

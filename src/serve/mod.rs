@@ -2,10 +2,12 @@
 
 mod auth;
 mod future;
+mod host;
 mod negotiate;
 mod options;
 mod process;
 mod response;
+mod shutdown;
 mod stats;
 
 mod pages;
@@ -27,3 +29,4 @@ pub use builder::ServerBuilder;
 pub use future::ResponseFuture;
 pub use handler::Handler;
 pub use server::{Server, serve};
+pub use shutdown::shutdown_signal;

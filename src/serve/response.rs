@@ -13,6 +13,8 @@ pub(super) type Response = http::Response<Full<Bytes>>;
 pub(super) const TEXT_PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const TEXT_HTML: &str = "text/html; charset=utf-8";
 
+const METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// Returns whether a method reads a page.
 pub(super) fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
@@ -43,17 +45,29 @@ pub(super) fn unauthorized() -> Response {
     with(error(StatusCode::UNAUTHORIZED, text), [challenge])
 }
 
+pub(super) fn misdirected(host: &str) -> Response {
+    let host = truncate_for_display(host);
+    let text = format!("host {host} is not served on loopback: add it to ServerBuilder::allowed_hosts\n");
+    error(StatusCode::MISDIRECTED_REQUEST, text)
+}
+
 /// A 503 that asks the client to retry after a second, on another connection.
 pub(super) fn unavailable(text: &'static str) -> Response {
     let response = error(StatusCode::SERVICE_UNAVAILABLE, text);
     with(response, [(RETRY_AFTER, "1"), (CONNECTION, "close")])
 }
 
-pub(super) fn method_not_allowed(method: &Method) -> Response {
+/// The response to a method that does not read a page. Load balancers send OPTIONS as a health check.
+pub(super) fn other_method(method: &Method) -> Response {
+    if method == Method::OPTIONS {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return with(response, [(ALLOW, METHODS)]);
+    }
     let method = truncate_for_display(method.as_str());
     let text = format!("method {method} is not supported: use GET or HEAD\n");
     let response = error(StatusCode::METHOD_NOT_ALLOWED, text);
-    with(response, [(ALLOW, "GET, HEAD")])
+    with(response, [(ALLOW, METHODS)])
 }
 
 fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {

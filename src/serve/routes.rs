@@ -1,16 +1,17 @@
-//! Which path shows which page, and which connection may request it.
+//! Which path shows which page, and which request may have it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
 use crate::serve::auth::BearerToken;
 use crate::serve::future::PendingResponse;
+use crate::serve::host;
 use crate::serve::options::ServeOptions;
 use crate::serve::pages::Pages;
 use crate::serve::response::{self, Response, TEXT_HTML, TEXT_PLAIN};
@@ -19,42 +20,57 @@ use crate::serve::stats::{CloseReason, Stats};
 const INDEX: &str = "/";
 const JSON: &str = "/parsec/metrics";
 const PROMETHEUS: &str = "/parsec/telemetry/metrics";
+const METRICS: &str = "/metrics";
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
 
 /// Every path, with a line on what it shows.
-const PATHS: [(&str, &str); 5] = [
+const PATHS: [(&str, &str); 6] = [
     (INDEX, "this list"),
     (JSON, "all numbers and the firing alerts, as JSON"),
     (PROMETHEUS, "the same in the Prometheus text format"),
+    (METRICS, "the same, where Prometheus looks by default"),
     (HEALTH, "ok while the server answers"),
     (READY, "ready until the server drains"),
 ];
 
 const LIMIT_REACHED: &str = "connection limit reached: retry, or raise max_connections\n";
+const INVALID_HOST: &str = "no valid host in the request: send one Host header\n";
 const DRAINING: &str = "the server is shutting down: retry after its restart\n";
 
 /// What a connection may request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     All,
+    /// Everything: another accept loop accepted the connection, so its host is not checked.
+    Embedded,
+    /// Everything, from the hosts that are allowed on loopback.
+    Loopback,
     /// Probes only: the connection limit is reached.
     BeyondLimit,
     /// Probes only: the server drains.
     WhileDraining,
 }
 
-/// The state of a server.
+/// The state of a server, or of one of its listeners.
+#[derive(Clone)]
 pub(super) struct Routes {
     pub(super) options: ServeOptions,
     pub(super) stats: Arc<Stats>,
     pages: Arc<Pages>,
     token: Option<BearerToken>,
-    is_draining: AtomicBool,
+    allowed_hosts: Vec<String>,
+    is_draining: Arc<AtomicBool>,
+    pub(super) is_listener_draining: Arc<AtomicBool>,
 }
 
 impl Routes {
-    pub(super) fn new(aggregator: Aggregator, options: ServeOptions, token: Option<BearerToken>) -> Self {
+    pub(super) fn new(
+        aggregator: Aggregator,
+        options: ServeOptions,
+        token: Option<BearerToken>,
+        allowed_hosts: Vec<String>,
+    ) -> Self {
         let stats = Arc::<Stats>::default();
         let self_metrics = Some(Arc::clone(&stats));
         Self {
@@ -62,8 +78,15 @@ impl Routes {
             options,
             stats,
             token,
-            is_draining: AtomicBool::new(false),
+            allowed_hosts,
+            is_draining: Arc::default(),
+            is_listener_draining: Arc::default(),
         }
+    }
+
+    /// Returns a copy with a draining flag of its own.
+    pub(super) fn for_listener(&self) -> Self {
+        Self { is_listener_draining: Arc::default(), ..self.clone() }
     }
 
     pub(super) fn aggregator(&self) -> &Aggregator {
@@ -71,8 +94,8 @@ impl Routes {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        // Relaxed: the flag guards no other data.
-        self.is_draining.load(Relaxed)
+        // Relaxed: the flags guard no other data.
+        self.is_draining.load(Relaxed) || self.is_listener_draining.load(Relaxed)
     }
 
     pub(super) fn begin_draining(&self) {
@@ -83,52 +106,63 @@ impl Routes {
         let (method, path) = (request.method(), request.uri().path());
         let format = match path {
             JSON => Some(Format::Json),
-            PROMETHEUS => Some(Format::Prometheus),
+            PROMETHEUS | METRICS => Some(Format::Prometheus),
             _ => None,
         };
-        if let Some(rejection) = self.reject(path, request.headers(), admission) {
+        if let Some(rejection) = self.reject(request, admission) {
             if let Some(format) = format {
                 self.pages.record(format, rejection.status());
             }
             return PendingResponse::ready(rejection);
         }
         match format {
+            _ if method == Method::OPTIONS => PendingResponse::ready(response::other_method(method)),
             Some(format) => self.pages.respond(format, method, request.headers()),
-            None => PendingResponse::ready(self.fixed_page(method, path)),
+            None => PendingResponse::ready(fixed_page(method, path)),
         }
     }
 
-    /// Answers a request for a page that shows no metrics.
-    fn fixed_page(&self, method: &Method, path: &str) -> Response {
-        let (content_type, body) = match path {
-            READY if self.is_draining() => return response::unavailable(DRAINING),
-            HEALTH => (TEXT_PLAIN, Bytes::from_static(b"ok\n")),
-            READY => (TEXT_PLAIN, Bytes::from_static(b"ready\n")),
-            INDEX => (TEXT_HTML, Bytes::from(index())),
-            path => return response::error(StatusCode::NOT_FOUND, not_found(path)),
+    /// Returns the error for a request that may not be made, or not on this connection. Probes and OPTIONS need no
+    /// token, no allowed host and no regular connection.
+    fn reject<B>(&self, request: &Request<B>, admission: Admission) -> Option<Response> {
+        let host = if admission == Admission::Embedded { Ok(None) } else { host::authority(request) };
+        let Ok(host) = host else {
+            return Some(response::error(StatusCode::BAD_REQUEST, INVALID_HOST));
         };
-        if response::is_read(method) {
-            response::page(method == Method::HEAD, content_type, body)
-        } else {
-            response::method_not_allowed(method)
+        match request.uri().path() {
+            // Load balancers request this path with any method.
+            READY if self.is_draining() => return Some(response::unavailable(DRAINING)),
+            HEALTH | READY => return None,
+            _ if request.method() == Method::OPTIONS => return None,
+            _ => {}
         }
-    }
-
-    /// Returns the error for a request that may not be made, or not on this connection. Probes are always answered.
-    fn reject(&self, path: &str, headers: &HeaderMap, admission: Admission) -> Option<Response> {
-        if matches!(path, HEALTH | READY) {
-            return None;
-        }
-        let (reason, text) = match admission {
-            Admission::All => {
-                let token = self.token.as_ref()?;
-                return (!token.is_in(headers)).then(response::unauthorized);
+        let (reason, text) = match (admission, &self.token) {
+            (Admission::BeyondLimit, _) => (CloseReason::Limit, LIMIT_REACHED),
+            (Admission::WhileDraining, _) => (CloseReason::Draining, DRAINING),
+            (_, Some(token)) => return (!token.is_in(request.headers())).then(response::unauthorized),
+            (Admission::Loopback, None) => {
+                let host = host.filter(|host| !host::is_allowed(host, &self.allowed_hosts))?;
+                return Some(response::misdirected(host.as_str()));
             }
-            Admission::BeyondLimit => (CloseReason::Limit, LIMIT_REACHED),
-            Admission::WhileDraining => (CloseReason::Draining, DRAINING),
+            (Admission::All | Admission::Embedded, None) => return None,
         };
         self.stats.closed(reason);
         Some(response::unavailable(text))
+    }
+}
+
+/// Answers a request for a page that shows no metrics.
+fn fixed_page(method: &Method, path: &str) -> Response {
+    let (content_type, body) = match path {
+        HEALTH => (TEXT_PLAIN, Bytes::from_static(b"ok\n")),
+        READY => (TEXT_PLAIN, Bytes::from_static(b"ready\n")),
+        INDEX => (TEXT_HTML, Bytes::from(index())),
+        path => return response::error(StatusCode::NOT_FOUND, not_found(path)),
+    };
+    if response::is_read(method) {
+        response::page(method == Method::HEAD, content_type, body)
+    } else {
+        response::other_method(method)
     }
 }
 

@@ -16,11 +16,7 @@ use crate::serve::routes::{Admission, Routes};
 ///
 /// # Errors
 ///
-/// Those of [`Server::serve`].
-///
-/// # Panics
-///
-/// Those of [`Server::serve`].
+/// Those of [`Server::serve`], which also documents panics.
 ///
 /// ```no_run
 /// use parsec_telemetry::{Aggregator, EnvelopeCounters};
@@ -29,7 +25,7 @@ use crate::serve::routes::{Admission, Routes};
 /// let envelopes = EnvelopeCounters::new();
 /// let aggregator = Aggregator::new().source(envelopes.clone());
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:9464").await?;
-/// parsec_telemetry::serve(listener, aggregator, tokio::signal::ctrl_c()).await
+/// parsec_telemetry::serve(listener, aggregator, parsec_telemetry::shutdown_signal()).await
 /// # }
 /// ```
 pub async fn serve(listener: TcpListener, aggregator: Aggregator, shutdown: impl Future) -> io::Result<()> {
@@ -37,8 +33,8 @@ pub async fn serve(listener: TcpListener, aggregator: Aggregator, shutdown: impl
     server.serve(listener, shutdown).await
 }
 
-/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics`, `/healthz`,
-/// `/readyz`, and an index at `/`.
+/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics` and `/metrics`,
+/// `/healthz`, `/readyz`, and an index at `/`.
 ///
 /// Clones share all state.
 #[derive(Clone)]
@@ -49,9 +45,9 @@ pub struct Server {
 impl Server {
     /// Starts to drain: from now on `/readyz` answers 503, so that load balancers send no new work.
     ///
-    /// [`serve`](Self::serve) does this when its `shutdown` completes. Call it where [`respond`](Self::respond) or
-    /// [`handle`](Self::handle) answer requests from another accept loop. Draining cannot be undone: build another
-    /// server instead.
+    /// [`serve`](Self::serve) does this for its own connections when its `shutdown` completes. Call it where
+    /// [`respond`](Self::respond) or [`handle`](Self::handle) answer requests from another accept loop: it affects all
+    /// clones. Draining cannot be undone: build another server instead.
     pub fn begin_draining(&self) {
         self.routes.begin_draining();
     }
@@ -73,7 +69,7 @@ impl Server {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn respond<B>(&self, request: &Request<B>) -> impl Future<Output = Response> + Send + use<B> {
-        self.routes.respond(request, Admission::All)
+        self.routes.respond(request, Admission::Embedded)
     }
 
     /// Returns the response to a request, and blocks the calling thread until it is there.
@@ -89,12 +85,12 @@ impl Server {
     /// ```
     #[must_use]
     pub fn handle<B>(&self, request: &Request<B>) -> Response {
-        self.routes.respond(request, Admission::All).wait()
+        self.routes.respond(request, Admission::Embedded).wait()
     }
 
-    /// Serves until `shutdown` completes, then drains: `/readyz` answers 503, requests in flight are finished, idle
-    /// connections are closed, new connections are answered on the probes only, and what is left after the drain
-    /// timeout is aborted.
+    /// Serves until `shutdown` completes, then drains: `/readyz` answers 503, and after the drain delay requests in
+    /// flight are finished, idle connections are closed, new connections are answered on the probes only, and what is
+    /// left after the drain timeout is aborted. Clones that serve other listeners stay ready.
     ///
     /// Dropping the future aborts every connection.
     ///

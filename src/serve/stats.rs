@@ -30,10 +30,12 @@ const FORMATS: [(Format, &str); 3] =
     [(Format::Json, "json"), (Format::Prometheus, "prometheus"), (Format::OpenMetrics, "openmetrics")];
 
 /// The status codes of responses to scrapes.
-const CODES: [StatusCode; 5] = [
+const CODES: [StatusCode; 7] = [
     StatusCode::OK,
+    StatusCode::BAD_REQUEST,
     StatusCode::UNAUTHORIZED,
     StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::MISDIRECTED_REQUEST,
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::SERVICE_UNAVAILABLE,
 ];
@@ -105,6 +107,10 @@ impl Stats {
 
         encoder.family(&SNAPSHOT_DURATION).summary(durations.sum.as_secs_f64(), durations.count);
 
+        // Another accept loop uses `Server::respond`.
+        if self.accepted.load(Relaxed) == 0 {
+            return;
+        }
         encoder.write_sample(&CONNECTIONS_OPEN, self.open.load(Relaxed));
         encoder.write_sample(&CONNECTIONS_ACCEPTED, self.accepted.load(Relaxed));
         let mut closed = encoder.family(&CONNECTIONS_CLOSED);
@@ -136,7 +142,9 @@ mod tests {
         let docs = include_str!("../../docs/METRICS.md");
         let mut page = Vec::new();
         let mut encoder = TextEncoder::new(&mut page, TextFormat::Prometheus);
-        Stats::default().encode(&mut encoder, Durations::default());
+        let stats = Arc::<Stats>::default();
+        let _open = Arc::clone(&stats).accepted();
+        stats.encode(&mut encoder, Durations::default());
         process::encode(&mut encoder);
         encoder.finish();
         let page = String::from_utf8(page).expect("pages are UTF-8");

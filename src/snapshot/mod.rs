@@ -2,80 +2,140 @@
 //!
 //! The fields are the keys of the JSON page, in its order.
 
-mod numbers;
+mod fields;
 mod rfc3339;
 mod sections;
 mod severity;
 mod status;
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) use numbers::finite_or_zero;
-pub use sections::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats};
+pub(crate) use fields::MAX_COUNT;
+pub use sections::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Section, TokenStats};
 pub use severity::{Severity, UnknownSeverity};
 pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
 
 /// All telemetry at one point in time: the input of alert rules and of every page.
 ///
-/// A section that no source reports is zero. A snapshot reads back from its JSON as an equal value:
+/// A snapshot reads back from its JSON as an equal value:
 ///
 /// ```
-/// use parsec_telemetry::{Aggregator, EnvelopeCounters, Snapshot};
+/// use parsec_telemetry::{Aggregator, EnvelopeCounters, Section, Snapshot};
 ///
 /// let envelopes = EnvelopeCounters::new();
 /// envelopes.observe("data");
 /// let snapshot = Aggregator::new().source(envelopes).snapshot();
+/// assert!(snapshot.is_measured(Section::Envelopes));
+/// assert!(snapshot.cache.hit_rate_pct.is_nan());
 ///
 /// let page = serde_json::to_string(&snapshot)?;
 /// assert_eq!(serde_json::from_str::<Snapshot>(&page)?, snapshot);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// A float that is not finite counts as not reported: JSON has no representation for it, and the pages print 0. A
-/// time outside of the years 0 to 9999 is written as the nearest time inside.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// # Values that are not known
+///
+/// Unknown is not zero. A float is NaN if no source measures its section, and if it is a ratio without a denominator
+/// or a mean over nothing; so a rule that compares it does not fire. Counts have no NaN: ask
+/// [`is_measured`](Self::is_measured). The text page omits what has no value. The JSON page writes 0 and names the
+/// section or the float in `unmeasured`, from which reading a snapshot restores NaN. Any other float that is not
+/// finite counts as NaN.
+///
+/// # Formats
+///
+/// Use JSON. Formats that are not human-readable, such as those of `rmp-serde`, `bincode` and `postcard`, are refused
+/// with an error: they may identify fields by position, which omitted fields would shift. Counts above 2^63 − 1 are
+/// written as that, and a time outside of the years 0 to 9999 as the nearest time inside.
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Open channels.
-    #[serde(default)]
     pub channels: ChannelStats,
     /// Published envelopes.
-    #[serde(default)]
     pub envelopes: EnvelopeStats,
     /// Members of channels.
-    #[serde(default)]
     pub presence: PresenceStats,
     /// History buffers.
-    #[serde(default)]
     pub history: HistoryStats,
     /// Access tokens.
-    #[serde(default)]
     pub tokens: TokenStats,
     /// The cache.
-    #[serde(default)]
     pub cache: CacheStats,
     /// When the snapshot was taken. RFC 3339 in UTC.
-    #[serde(with = "rfc3339")]
     pub at: SystemTime,
     /// The alert rules that fire, sorted by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<FiringAlert>,
     /// All alert rules with their states, sorted by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleStatus>,
     /// All sources, in the order in which they were added.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceStatus>,
     /// When the aggregator was created. RFC 3339 in UTC; the Unix epoch if the key is absent.
-    #[serde(with = "rfc3339", default = "unix_epoch")]
     pub started_at: SystemTime,
+    /// The sections that no source measures, such as `tokens`, then the floats without a value in those that are
+    /// measured, such as `cache.hit_rate_pct`. Writing and comparing snapshots adds floats that are not listed.
+    pub unmeasured: Vec<String>,
 }
 
 impl Snapshot {
-    /// Returns the snapshot of an aggregator that was created at `at` and has no sources.
+    /// Returns the snapshot of an aggregator that was created at `at` and has no sources: no section is measured. In
+    /// the [`Default`], all are.
     #[must_use]
     pub fn empty(at: SystemTime) -> Self {
+        let unmeasured = Section::ALL.map(|section| section.as_str().to_owned()).into();
+        Self { at, started_at: at, unmeasured, ..Self::default() }.with_nan()
+    }
+
+    /// Returns whether a source measures a section. If not, its counts are 0 and its floats NaN.
+    #[must_use]
+    pub fn is_measured(&self, section: Section) -> bool {
+        !is_listed(section.as_str(), &self.unmeasured)
+    }
+
+    /// Returns `unmeasured` with every float that has no value.
+    pub(crate) fn all_unmeasured(&self) -> Cow<'_, [String]> {
+        let mut names = Cow::Borrowed(&self.unmeasured[..]);
+        for (name, value) in [
+            ("envelopes.rate_per_second", self.envelopes.rate_per_second),
+            ("presence.average_per_channel", self.presence.average_per_channel),
+            ("history.buffer_utilization_pct", self.history.buffer_utilization_pct),
+            ("cache.hit_rate_pct", self.cache.hit_rate_pct),
+        ] {
+            if !value.is_finite() && !is_listed(name, &names) {
+                names.to_mut().push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    /// Sets the floats that are listed in `unmeasured` to NaN.
+    fn with_nan(mut self) -> Self {
+        for (name, value) in [
+            ("envelopes.rate_per_second", &mut self.envelopes.rate_per_second),
+            ("presence.average_per_channel", &mut self.presence.average_per_channel),
+            ("history.buffer_utilization_pct", &mut self.history.buffer_utilization_pct),
+            ("cache.hit_rate_pct", &mut self.cache.hit_rate_pct),
+        ] {
+            if is_listed(name, &self.unmeasured) {
+                *value = f64::NAN;
+            }
+        }
+        self
+    }
+}
+
+/// Returns whether `names` contains a name or its section.
+fn is_listed(name: &str, names: &[String]) -> bool {
+    let (section, _) = name.split_once('.').unwrap_or((name, ""));
+    names.iter().any(|listed| listed == name || listed == section)
+}
+
+/// Returns the snapshot of the Unix epoch in which everything is measured and zero.
+impl Default for Snapshot {
+    fn default() -> Self {
         Self {
             channels: ChannelStats::default(),
             envelopes: EnvelopeStats::default(),
@@ -83,24 +143,98 @@ impl Snapshot {
             history: HistoryStats::default(),
             tokens: TokenStats::default(),
             cache: CacheStats::default(),
-            at,
+            at: SystemTime::UNIX_EPOCH,
             alerts: Vec::new(),
             rules: Vec::new(),
             sources: Vec::new(),
-            started_at: at,
+            started_at: SystemTime::UNIX_EPOCH,
+            unmeasured: Vec::new(),
         }
     }
 }
 
-/// Returns the empty snapshot of the Unix epoch.
-impl Default for Snapshot {
-    fn default() -> Self {
-        Self::empty(SystemTime::UNIX_EPOCH)
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        self.channels == other.channels
+            && self.envelopes == other.envelopes
+            && self.presence == other.presence
+            && self.history == other.history
+            && self.tokens == other.tokens
+            && self.cache == other.cache
+            && self.at == other.at
+            && self.alerts == other.alerts
+            && self.rules == other.rules
+            && self.sources == other.sources
+            && self.started_at == other.started_at
+            && self.all_unmeasured() == other.all_unmeasured()
     }
+}
+
+/// The keys of a [`Snapshot`], in their order.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Snapshot")]
+struct Keys {
+    #[serde(default)]
+    channels: ChannelStats,
+    #[serde(default)]
+    envelopes: EnvelopeStats,
+    #[serde(default)]
+    presence: PresenceStats,
+    #[serde(default)]
+    history: HistoryStats,
+    #[serde(default)]
+    tokens: TokenStats,
+    #[serde(default)]
+    cache: CacheStats,
+    #[serde(with = "rfc3339")]
+    at: SystemTime,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    alerts: Vec<FiringAlert>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<RuleStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceStatus>,
+    #[serde(with = "rfc3339", default = "unix_epoch")]
+    started_at: SystemTime,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unmeasured: Vec<String>,
 }
 
 fn unix_epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH
+}
+
+impl Serialize for Snapshot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.all_unmeasured() {
+            Cow::Borrowed(_) => Keys::serialize(self, serializer),
+            Cow::Owned(unmeasured) => Keys::serialize(&Self { unmeasured, ..self.clone() }, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Snapshot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Err(D::Error::custom(fields::NEEDS_KEYS));
+        }
+        deserializer.deserialize_map(KeysVisitor)
+    }
+}
+
+/// Accepts no sequence, which has positions instead of keys.
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Snapshot;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map with the keys of a snapshot")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Snapshot, A::Error> {
+        Keys::deserialize(MapAccessDeserializer::new(map)).map(Snapshot::with_nan)
+    }
 }
 
 #[cfg(test)]
@@ -128,15 +262,14 @@ mod tests {
         assert!(at_of(SystemTime::UNIX_EPOCH + far).starts_with("9999-12-30T"));
     }
 
+    /// A section has no list of what is unmeasured.
     #[test]
-    fn float_that_is_not_finite_is_written_as_zero() {
-        let mut snapshot = Snapshot::default();
-        snapshot.envelopes.rate_per_second = f64::NAN;
-        snapshot.presence.average_per_channel = f64::INFINITY;
-        snapshot.history.buffer_utilization_pct = f64::NEG_INFINITY;
-        snapshot.cache.hit_rate_pct = f64::NAN;
-        let page = serde_json::to_string(&snapshot).expect("JSON");
-        assert_eq!(serde_json::from_str::<Snapshot>(&page).expect("reads back"), Snapshot::default());
+    fn float_without_a_value_is_written_as_zero_in_a_section_alone() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let stats = HistoryStats { buffer_utilization_pct: value, ..HistoryStats::default() };
+            let page = serde_json::to_string(&stats).expect("JSON");
+            assert_eq!(serde_json::from_str::<HistoryStats>(&page).expect("reads back"), HistoryStats::default());
+        }
     }
 
     #[test]

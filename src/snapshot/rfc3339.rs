@@ -4,21 +4,13 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serializer, de::Error};
+use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
 /// Midnight of 1 January in the year 0, the earliest time that RFC 3339 can represent.
 const EARLIEST: Timestamp = Timestamp::constant(-62_167_219_200, 0);
 
 pub(super) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&nearest(*at))
-}
-
-#[expect(clippy::ref_option, reason = "serde passes references to fields")]
-pub(super) fn serialize_option<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => serialize(at, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
@@ -29,16 +21,32 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     at.try_into().map_err(D::Error::custom)
 }
 
-pub(super) fn deserialize_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
-    #[derive(Deserialize)]
-    struct Time(#[serde(deserialize_with = "deserialize")] SystemTime);
-
-    let time = Option::<Time>::deserialize(deserializer)?;
-    Ok(time.map(|Time(at)| at))
-}
-
 /// Returns the nearest time that RFC 3339 can represent.
 fn nearest(at: SystemTime) -> Timestamp {
     let end = if at < SystemTime::UNIX_EPOCH { EARLIEST } else { Timestamp::MAX };
     Timestamp::try_from(at).unwrap_or(end).max(EARLIEST)
+}
+
+pub(super) mod option {
+    use super::{Deserialize, Deserializer, Serializer, SystemTime};
+
+    #[expect(clippy::ref_option, reason = "serde passes references to fields")]
+    pub(in super::super) fn serialize<S: Serializer>(
+        at: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => super::serialize(at, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        #[derive(Deserialize)]
+        struct Time(#[serde(with = "super")] SystemTime);
+
+        Ok(Option::<Time>::deserialize(deserializer)?.map(|Time(at)| at))
+    }
 }

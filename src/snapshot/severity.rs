@@ -19,7 +19,7 @@ pub enum Severity {
     /// Unusual, but requires no action.
     #[default]
     Info,
-    /// Requires a look: traffic is still served, but a threshold is crossed that often precedes an outage.
+    /// Requires a look: traffic is still served.
     Warning,
     /// Requires immediate action: users are affected, or will be within minutes.
     Critical,

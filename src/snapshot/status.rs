@@ -5,20 +5,14 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::severity::Severity;
-use super::{numbers, rfc3339};
+use super::{fields, rfc3339};
 
 /// Whether a source answers, and how old its data is.
-///
-/// ```
-/// use parsec_telemetry::SourceStatus;
-///
-/// let status = SourceStatus { name: "sessions".to_owned(), up: true, ..Default::default() };
-/// assert_eq!(status.age_seconds, None);
-/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceStatus {
     /// The name of the source, unique within its aggregator.
+    #[serde(serialize_with = "fields::name")]
     pub name: String,
     /// The short name of the source's type.
     #[serde(rename = "type")]
@@ -26,13 +20,13 @@ pub struct SourceStatus {
     /// Whether the source answers.
     pub up: bool,
     /// The age of the report in this snapshot, in seconds. `None` before the first report.
-    #[serde(skip_serializing_if = "numbers::is_unknown")]
+    #[serde(skip_serializing_if = "fields::is_unknown")]
     pub age_seconds: Option<f64>,
     /// The number of calls that panicked.
-    #[serde(skip_serializing_if = "numbers::is_zero")]
+    #[serde(serialize_with = "fields::count", skip_serializing_if = "fields::is_zero")]
     pub panics_total: u64,
     /// The number of calls that exceeded their deadline.
-    #[serde(skip_serializing_if = "numbers::is_zero")]
+    #[serde(serialize_with = "fields::count", skip_serializing_if = "fields::is_zero")]
     pub timeouts_total: u64,
     /// The error of the last call. `None` if the call succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,17 +49,11 @@ pub enum AlertState {
 }
 
 /// An alert rule and its state.
-///
-/// ```
-/// use parsec_telemetry::{AlertState, RuleStatus, Severity};
-///
-/// let rule = RuleStatus { name: "cache_cold".to_owned(), severity: Severity::Warning, ..Default::default() };
-/// assert_eq!(rule.state, AlertState::Inactive);
-/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RuleStatus {
     /// The name of the rule.
+    #[serde(serialize_with = "fields::name")]
     pub name: String,
     /// The severity of the rule.
     pub severity: Severity,
@@ -75,27 +63,19 @@ pub struct RuleStatus {
     /// The state after the rule was evaluated on this snapshot.
     pub state: AlertState,
     /// When the condition became true. `None` while the rule is inactive.
-    #[serde(
-        serialize_with = "rfc3339::serialize_option",
-        deserialize_with = "rfc3339::deserialize_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub since: Option<SystemTime>,
     /// When the rule last stopped firing.
-    #[serde(
-        serialize_with = "rfc3339::serialize_option",
-        deserialize_with = "rfc3339::deserialize_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<SystemTime>,
     /// How long the condition must be true before the rule fires, in seconds.
-    #[serde(skip_serializing_if = "numbers::is_zero_or_not_finite")]
+    #[serde(skip_serializing_if = "fields::is_zero_or_not_finite")]
     pub for_seconds: f64,
     /// How many times the rule started to fire.
-    #[serde(skip_serializing_if = "numbers::is_zero")]
+    #[serde(serialize_with = "fields::count", skip_serializing_if = "fields::is_zero")]
     pub fired_total: u64,
     /// The number of evaluations that panicked or exceeded their deadline.
-    #[serde(skip_serializing_if = "numbers::is_zero")]
+    #[serde(serialize_with = "fields::count", skip_serializing_if = "fields::is_zero")]
     pub failures_total: u64,
     /// The error of the last evaluation. `None` if the evaluation succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +87,7 @@ pub struct RuleStatus {
 #[serde(from = "FiringAlertKeys")]
 pub struct FiringAlert {
     /// The name of the rule.
+    #[serde(serialize_with = "fields::name")]
     pub name: String,
     /// The severity of the rule.
     pub severity: Severity,
@@ -130,18 +111,13 @@ struct FiringAlertKeys {
     description: String,
     #[serde(deserialize_with = "rfc3339::deserialize")]
     at: SystemTime,
-    #[serde(default, deserialize_with = "rfc3339::deserialize_option")]
+    #[serde(default, deserialize_with = "rfc3339::option::deserialize")]
     since: Option<SystemTime>,
 }
 
 impl From<FiringAlertKeys> for FiringAlert {
     fn from(keys: FiringAlertKeys) -> Self {
-        Self {
-            name: keys.name,
-            severity: keys.severity,
-            description: keys.description,
-            at: keys.at,
-            since: keys.since.unwrap_or(keys.at),
-        }
+        let FiringAlertKeys { name, severity, description, at, since } = keys;
+        Self { name, severity, description, at, since: since.unwrap_or(at) }
     }
 }

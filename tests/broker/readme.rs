@@ -88,28 +88,19 @@ fn sample(readme: &str, kind: &str) -> Range<usize> {
     start..start + len
 }
 
-/// Breaks the JSON page after each top-level member, and after each element of a top-level array.
+/// Breaks the JSON page after each top-level member.
 fn wrap(json: &str) -> String {
     let mut out = String::new();
     let mut depth = 0;
-    let mut in_array = false;
     for token in tokens(json.trim_end()) {
         match token {
-            "{" | "[" => {
-                depth += 1;
-                in_array |= depth == 2 && token == "[";
-            }
-            "}" | "]" => {
-                in_array &= depth != 2;
-                depth -= 1;
-            }
+            "{" | "[" => depth += 1,
+            "}" | "]" => depth -= 1,
             _ => {}
         }
         out.push_str(token);
         if token == "," && depth == 1 {
             out.push_str("\n ");
-        } else if token == "," && depth == 2 && in_array {
-            out.push_str("\n   ");
         }
     }
     out + "\n"

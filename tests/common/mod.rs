@@ -57,6 +57,7 @@ pub(crate) fn sections_of(snapshot: &Snapshot) -> Snapshot {
     sections.tokens = snapshot.tokens.clone();
     sections.cache = snapshot.cache.clone();
     sections.alerts.clone_from(&snapshot.alerts);
+    sections.unmeasured.clone_from(&snapshot.unmeasured);
     sections
 }
 

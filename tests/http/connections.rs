@@ -35,7 +35,7 @@ fn reused_connection_returns_current_numbers() {
 fn pipelined_requests_are_answered_in_order() {
     let server = RunningServer::serve(Aggregator::new());
     let mut client = server.connect();
-    let get = |path| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let get = |path| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     client.send(&[JSON, HEALTH, "/no", TEXT].map(get).concat());
     let replies: Vec<_> = (0..4).map(|_| client.read_reply()).collect();
     assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200, 404, 200]);
@@ -60,7 +60,7 @@ fn http_1_0_request_is_answered_and_the_connection_closed() {
 fn connection_close_header_closes_the_connection_after_the_reply() {
     let server = RunningServer::serve(Aggregator::new());
     let mut client = server.connect();
-    client.send(&format!("GET {JSON} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+    client.send(&format!("GET {JSON} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
     let reply = client.read_reply();
     assert_eq!(reply.headers["connection"], "close");
     parse_snapshot(&reply.body);
@@ -72,7 +72,7 @@ fn head_sends_no_body() {
     let server = RunningServer::serve(Aggregator::new());
     let mut client = server.connect();
     for path in ["/no"].iter().chain(&PATHS) {
-        client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         let head = client.read_head();
         // The bytes of a body would be read as this reply's.
         let get = client.get(path);
@@ -88,10 +88,10 @@ fn head_sends_no_body() {
 fn post_with_a_body_is_rejected_with_405() {
     let server = RunningServer::serve(Aggregator::new());
     let mut client = server.connect();
-    client.send(&format!("POST {JSON} HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"));
+    client.send(&format!("POST {JSON} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\n\r\nbody"));
     let reply = client.read_reply();
     assert_eq!(reply.status, 405);
-    assert_eq!(reply.headers["allow"], "GET, HEAD");
+    assert_eq!(reply.headers["allow"], "GET, HEAD, OPTIONS");
 }
 
 #[test]
@@ -104,10 +104,10 @@ fn malformed_request_is_answered_with_400_on_its_connection_only() {
         "GET\r\n\r\n",
         "GET /healthz\r\n\r\n",
         "GET /healthz HTTP/9.9\r\n\r\n",
-        "GET /hea lthz HTTP/1.1\r\n\r\n",
-        "GET /\0 HTTP/1.1\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\nno colon\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n",
+        "GET /hea lthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /\0 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\nno colon\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: many\r\n\r\n",
     ] {
         let mut client = server.connect();
         client.send(malformed);
@@ -120,7 +120,7 @@ fn malformed_request_is_answered_with_400_on_its_connection_only() {
 #[test]
 fn client_that_disconnects_early_does_not_affect_the_next() {
     let server = RunningServer::serve(Aggregator::new());
-    for sent in ["", "GET /hea", "GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n"] {
+    for sent in ["", "GET /hea", "GET /parsec/metrics HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
         let mut client = server.connect();
         client.send(sent);
         drop(client);

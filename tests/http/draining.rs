@@ -74,7 +74,7 @@ fn request_in_flight_is_finished_before_the_server_ends() {
 fn incomplete_request_is_dropped_after_drain_timeout() {
     let server = Server::builder(Aggregator::new()).header_read_timeout(NEVER).drain_timeout(SHORT);
     let mut server = RunningServer::of(server.build());
-    let mut clients = ["", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"].map(|first| {
+    let mut clients = ["", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"].map(|first| {
         let mut client = server.connect();
         client.send(&format!("{first}GET /healthz HTTP/1.1\r\n"));
         if !first.is_empty() {
@@ -95,7 +95,7 @@ fn unread_response_is_dropped_after_drain_timeout() {
     let mut server = RunningServer::of(server.build());
     let mut client = server.connect();
     // 80 MiB of responses: more than the socket buffers hold.
-    client.send(&"GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(40));
+    client.send(&"GET /parsec/metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(40));
     client.stream.peek(&mut [0]).expect("a first byte");
     assert_ends_after_drain_timeout(&mut server);
     let mut page = Vec::new();

@@ -9,14 +9,15 @@ use http::{Method, StatusCode};
 use parsec_telemetry::{Aggregator, EnvelopeCounters, Server};
 
 use crate::support::page::{JSON, TEXT, call, get, get_with, text, uncached};
+use crate::support::server::RunningServer;
 
 const SCRAPES: &str = "parsec_telemetry_scrapes_total";
 const CLOSED: &str = "parsec_telemetry_connections_closed_total";
 
 /// JSON, Prometheus and OpenMetrics.
 const FORMATS: usize = 3;
-/// 200, 401, 405, 500 and 503.
-const CODES: usize = 5;
+/// 200, 400, 401, 405, 421, 500 and 503.
+const CODES: usize = 7;
 const CLOSE_REASONS: usize = 4;
 
 #[test]
@@ -38,13 +39,18 @@ fn scrapes_are_counted_by_format_and_code() {
 
 #[test]
 fn closed_label_sets_are_complete_from_the_start() {
-    let samples = samples(&uncached(Aggregator::new()));
-    let series = |family| {
-        let names = samples.keys().filter(|name| name.starts_with(family));
-        names.count()
-    };
+    let server = RunningServer::serve(Aggregator::new());
+    let page = String::from_utf8(server.connect().get(TEXT).body).expect("UTF-8");
+    let series = |family| page.lines().filter(|line| line.starts_with(family)).count();
     assert_eq!(series(SCRAPES), FORMATS * CODES);
     assert_eq!(series(CLOSED), CLOSE_REASONS);
+}
+
+#[test]
+fn server_without_a_listener_has_no_connection_metrics() {
+    for name in samples(&uncached(Aggregator::new())).keys() {
+        assert!(!name.contains("connections_") && !name.contains("accept_errors"), "{name}");
+    }
 }
 
 #[test]

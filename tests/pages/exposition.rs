@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use parsec_telemetry::{
-    AlertState, CacheStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats, RuleStatus, Severity,
-    Snapshot, SourceStatus,
+    AlertState, CacheStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats, RuleStatus, Section,
+    Severity, Snapshot, SourceStatus,
 };
 
 use crate::json::{self, on_one_line};
@@ -30,7 +30,7 @@ parsec_telemetry_envelope_rate_per_second 100
 parsec_telemetry_envelopes_by_aspect{aspect="\"quoted\""} 3
 parsec_telemetry_envelopes_by_aspect{aspect="C:\\new"} 4
 parsec_telemetry_envelopes_by_aspect{aspect="cursor"} 0
-parsec_telemetry_envelopes_by_aspect{aspect="data"} 18446744073709551615
+parsec_telemetry_envelopes_by_aspect{aspect="data"} 9223372036854775807
 parsec_telemetry_envelopes_by_aspect{aspect="größer, 更大"} 6
 parsec_telemetry_envelopes_by_aspect{aspect="two\nlines"} 5
 # HELP parsec_telemetry_envelopes_total Envelopes published by aspect.
@@ -38,7 +38,7 @@ parsec_telemetry_envelopes_by_aspect{aspect="two\nlines"} 5
 parsec_telemetry_envelopes_total{aspect="\"quoted\""} 3
 parsec_telemetry_envelopes_total{aspect="C:\\new"} 4
 parsec_telemetry_envelopes_total{aspect="cursor"} 0
-parsec_telemetry_envelopes_total{aspect="data"} 18446744073709551615
+parsec_telemetry_envelopes_total{aspect="data"} 9223372036854775807
 parsec_telemetry_envelopes_total{aspect="größer, 更大"} 6
 parsec_telemetry_envelopes_total{aspect="two\nlines"} 5
 # HELP parsec_telemetry_presence_total_users Users present.
@@ -120,7 +120,7 @@ parsec_telemetry_rule_failures_total{alert="tokens \"gone\""} 0
 parsec_telemetry_rule_failures_total{alert="yesterday"} 0
 "#;
 
-const EMPTY: &str = r"# HELP parsec_telemetry_channels_active Open channels.
+const ZEROS: &str = r"# HELP parsec_telemetry_channels_active Open channels.
 # TYPE parsec_telemetry_channels_active gauge
 parsec_telemetry_channels_active 0
 # HELP parsec_telemetry_envelope_rate_per_second Envelopes published per second over the last 60 seconds.
@@ -170,8 +170,32 @@ fn page_of_a_full_snapshot_has_every_family_in_order() {
 }
 
 #[test]
-fn page_of_an_empty_snapshot_has_the_families_without_labels() {
-    assert_same_page(&text(&Snapshot::default()), EMPTY);
+fn page_of_zeros_has_the_families_without_labels() {
+    assert_same_page(&text(&Snapshot::default()), ZEROS);
+}
+
+#[test]
+fn page_of_a_snapshot_without_sources_is_empty() {
+    assert_eq!(text(&Snapshot::empty(SystemTime::UNIX_EPOCH)), "");
+    assert_eq!(render(Format::OpenMetrics, &Snapshot::empty(SystemTime::UNIX_EPOCH)), "# EOF\n");
+}
+
+/// Unknown is not zero: a section that no source measures read as zero.
+#[test]
+fn families_of_an_unmeasured_section_are_omitted() {
+    for section in Section::ALL {
+        let snapshot = Snapshot { unmeasured: vec![section.as_str().to_owned()], ..full() };
+        let prefix = match section {
+            Section::Channels => "parsec_telemetry_channels_",
+            Section::Envelopes => "parsec_telemetry_envelope",
+            Section::Presence => "parsec_telemetry_presence_",
+            Section::History => "parsec_telemetry_history_",
+            Section::Tokens => "parsec_telemetry_tokens_",
+            Section::Cache => "parsec_telemetry_cache_",
+        };
+        let expected = FULL.split_inclusive('\n').filter(|line| !line.split(' ').any(|word| word.starts_with(prefix)));
+        assert_same_page(&text(&snapshot), &expected.collect::<String>());
+    }
 }
 
 #[test]
@@ -372,8 +396,18 @@ fn float_is_written_with_the_fewest_digits_that_read_back() {
     }
 }
 
+/// Unknown is not zero: a float without a value read as 0.
 #[test]
-fn float_that_is_not_finite_is_written_as_zero() {
+fn float_without_a_value_is_omitted_from_the_text_page_and_named_in_the_json_page() {
+    const FLOATS: [&str; 4] = [
+        "envelope_rate_per_second",
+        "presence_average_per_channel",
+        "history_buffer_utilization_pct",
+        "cache_hit_rate_pct",
+    ];
+    let expected =
+        ZEROS.split_inclusive('\n').filter(|line| !FLOATS.iter().any(|float| line.contains(&format!("_{float} "))));
+    let expected: String = expected.collect();
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let snapshot = Snapshot {
             envelopes: EnvelopeStats { rate_per_second: value, ..Default::default() },
@@ -382,8 +416,12 @@ fn float_that_is_not_finite_is_written_as_zero() {
             cache: CacheStats { hit_rate_pct: value, ..Default::default() },
             ..Default::default()
         };
-        assert_same_page(&text(&snapshot), EMPTY);
-        assert_eq!(render(Format::Json, &snapshot), on_one_line(json::EMPTY));
+        assert_same_page(&text(&snapshot), &expected);
+        let names = r#","unmeasured":["envelopes.rate_per_second","presence.average_per_channel","history.buffer_utilization_pct","cache.hit_rate_pct"]}"#;
+        let expected = on_one_line(json::ZEROS).replace("}\n", names) + "\n";
+        let page = render(Format::Json, &snapshot);
+        assert_eq!(page, expected);
+        assert_eq!(serde_json::from_str::<Snapshot>(&page).expect("a page reads back"), snapshot);
     }
 }
 
@@ -391,7 +429,7 @@ fn float_that_is_not_finite_is_written_as_zero() {
 
 #[test]
 fn promtool_accepts_the_pages() {
-    for snapshot in [full(), hostile(), Snapshot::default()] {
+    for snapshot in [full(), hostile(), Snapshot::default(), Snapshot::empty(SystemTime::UNIX_EPOCH)] {
         let Some((code, output)) = promtool(&text(&snapshot)) else {
             return;
         };

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use parsec_telemetry::{AlertState, Format, Snapshot, SourceStatus};
+use parsec_telemetry::{AlertState, Format, Section, Snapshot, SourceStatus};
 use serde_json::Value;
 
 use crate::render;
@@ -10,7 +10,7 @@ use crate::snapshots::{Random, full, hostile};
 const FULL: &str = r#"
 {"channels":{"total_active":7,"by_pattern":{"agents:*":1,"public:*":4,"unknown":2}},
 "envelopes":{"rate_per_second":100.0,"by_aspect":{"\"quoted\"":3,"C:\\new":4,"cursor":0,
-"data":18446744073709551615,"größer, 更大":6,"two\nlines":5}},
+"data":9223372036854775807,"größer, 更大":6,"two\nlines":5}},
 "presence":{"total_users":40,"total_agents":2,"average_per_channel":1.6666666666666667},
 "history":{"total_envelopes_buffered":900,"buffer_utilization_pct":1e-7},
 "tokens":{"issued_last_hour":5,"revoked_last_hour":8,"active_count":-3},
@@ -38,7 +38,7 @@ const FULL: &str = r#"
 "started_at":"2026-01-01T00:00:00Z"}
 "#;
 
-pub(crate) const EMPTY: &str = r#"
+pub(crate) const ZEROS: &str = r#"
 {"channels":{"total_active":0},
 "envelopes":{"rate_per_second":0.0},
 "presence":{"total_users":0,"total_agents":0,"average_per_channel":0.0},
@@ -60,14 +60,60 @@ fn page_of_a_full_snapshot_has_every_key_in_order() {
 }
 
 #[test]
-fn page_of_an_empty_snapshot_has_all_six_sections() {
+fn page_of_zeros_has_all_six_sections() {
     let page = render(Format::Json, &Snapshot::default());
-    assert_eq!(page, on_one_line(EMPTY));
+    assert_eq!(page, on_one_line(ZEROS));
+}
+
+/// Unknown is not zero: what is not measured was not named.
+#[test]
+fn page_of_a_snapshot_without_sources_names_all_six_sections() {
+    let snapshot = Snapshot::empty(SystemTime::UNIX_EPOCH);
+    let names = r#","unmeasured":["channels","envelopes","presence","history","tokens","cache"]}"#;
+    assert_eq!(render(Format::Json, &snapshot), on_one_line(ZEROS).replace("}\n", names) + "\n");
+}
+
+#[test]
+fn names_in_unmeasured_read_as_nan() {
+    let page = r#"{"at":"1970-01-01T00:00:00Z","cache":{"hit_rate_pct":0.0},"history":{"buffer_utilization_pct":7.5},
+        "unmeasured":["presence","cache.hit_rate_pct","quotas","quotas.used_pct"]}"#;
+    let snapshot: Snapshot = serde_json::from_str(page).expect("unknown names are accepted");
+    assert!(snapshot.cache.hit_rate_pct.is_nan() && snapshot.presence.average_per_channel.is_nan());
+    assert_eq!((snapshot.envelopes.rate_per_second, snapshot.history.buffer_utilization_pct), (0.0, 7.5));
+    for section in Section::ALL {
+        assert_eq!(snapshot.is_measured(section), section != Section::Presence, "{section:?}");
+    }
+    // The names that this version does not know are kept.
+    let page = render(Format::Json, &snapshot);
+    let names = r#""unmeasured":["presence","cache.hit_rate_pct","quotas","quotas.used_pct"]}"#;
+    assert!(page.trim_end().ends_with(names), "{page}");
+    assert_eq!(serde_json::from_str::<Snapshot>(&page).expect("a page reads back"), snapshot);
+}
+
+/// Clients in Go read integers as `int64`, and reject the whole page for a larger one.
+#[test]
+fn counts_saturate_at_the_largest_signed_integer() {
+    let mut snapshot = full();
+    snapshot.channels.total_active = u64::MAX;
+    snapshot.channels.by_pattern.insert("most".to_owned(), (1 << 63) - 1);
+    snapshot.channels.by_pattern.insert("more".to_owned(), 1 << 63);
+    snapshot.cache.size_entries = u64::MAX;
+    snapshot.rules[0].fired_total = u64::MAX;
+    snapshot.rules[0].failures_total = u64::MAX;
+    snapshot.sources[0].panics_total = u64::MAX;
+    snapshot.sources[0].timeouts_total = u64::MAX;
+    for format in [Format::Json, Format::Prometheus, Format::OpenMetrics] {
+        let page = render(format, &snapshot);
+        let numbers = page.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() >= 19);
+        let numbers: Vec<&str> = numbers.collect();
+        assert!(numbers.len() >= 9, "{page}");
+        assert!(numbers.iter().all(|digits| *digits == i64::MAX.to_string()), "{numbers:?}");
+    }
 }
 
 #[test]
 fn page_reads_back_to_its_snapshot() {
-    for snapshot in [full(), hostile(), Snapshot::default()] {
+    for snapshot in [full(), hostile(), Snapshot::default(), Snapshot::empty(SystemTime::UNIX_EPOCH)] {
         let page = render(Format::Json, &snapshot);
         let read: Snapshot = serde_json::from_str(&page).expect("a page reads back");
         assert_eq!(read, snapshot);

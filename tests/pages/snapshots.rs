@@ -20,7 +20,7 @@ pub(crate) fn full() -> Snapshot {
         envelopes: EnvelopeStats {
             rate_per_second: 100.0,
             by_aspect: counts([
-                ("data", u64::MAX),
+                ("data", (1 << 63) - 1),
                 ("cursor", 0),
                 ("\"quoted\"", 3),
                 ("C:\\new", 4),
@@ -52,6 +52,7 @@ pub(crate) fn full() -> Snapshot {
         rules: rules(started_at, at),
         sources: sources(),
         started_at,
+        unmeasured: Vec::new(),
     }
 }
 

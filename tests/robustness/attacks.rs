@@ -181,7 +181,7 @@ fn send_endless_bodies(target: &Target<'_>) {
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
     let open = |address| {
         let mut client = try_connect(address)?;
-        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")?;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")?;
         Ok(client)
     };
     target.hold(20, open, |client| client.write_all(chunk.as_bytes()));
@@ -201,7 +201,8 @@ fn connect_only(target: &Target<'_>) {
 }
 
 fn scrape(target: &Target<'_>) {
-    let openmetrics = GET_TEXT.replace("host: x\r\n", "host: x\r\naccept: application/openmetrics-text\r\n");
+    let openmetrics =
+        GET_TEXT.replace("host: localhost\r\n", "host: localhost\r\naccept: application/openmetrics-text\r\n");
     target.repeat(|address| {
         let mut scraper = KeepAlive::new(try_connect(address)?);
         while !target.is_stopped() {

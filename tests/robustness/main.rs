@@ -39,10 +39,10 @@ const SHORT: Duration = Duration::from_millis(200);
 /// A timeout that does not expire during a test.
 const NEVER: Duration = Duration::from_secs(600);
 
-const GET_JSON: &str = "GET /parsec/metrics HTTP/1.1\r\nhost: x\r\n\r\n";
-const GET_TEXT: &str = "GET /parsec/telemetry/metrics HTTP/1.1\r\nhost: x\r\n\r\n";
-const GET_HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
-const GET_READY: &str = "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n";
-const GET_INDEX: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+const GET_JSON: &str = "GET /parsec/metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const GET_TEXT: &str = "GET /parsec/telemetry/metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const GET_HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const GET_READY: &str = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const GET_INDEX: &str = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 const MIB: u64 = 1024 * 1024;

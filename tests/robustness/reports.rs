@@ -32,8 +32,8 @@ impl Pages {
         let mut connection = KeepAlive::new(stream);
         let mut get = |request: &str, accept: &str| {
             let encoding = if gzip { "gzip" } else { "identity" };
-            let headers = format!("host: x\r\naccept: {accept}\r\naccept-encoding: {encoding}\r\n");
-            let request = request.replace("host: x\r\n", &headers);
+            let headers = format!("host: localhost\r\naccept: {accept}\r\naccept-encoding: {encoding}\r\n");
+            let request = request.replace("host: localhost\r\n", &headers);
             let (status, body) = connection.request_bytes(&request).expect("a response");
             assert_eq!(status, 200);
             // Small pages are not compressed.
@@ -63,7 +63,7 @@ impl Pages {
 }
 
 #[test]
-fn extreme_values_are_exact_and_non_finite_values_are_zero() {
+fn extreme_values_are_exact_and_non_finite_values_are_omitted() {
     struct Extreme(f64);
     impl Source for Extreme {
         fn presence(&self) -> Option<PresenceStats> {
@@ -84,9 +84,9 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
     }
 
     for (reported, shown) in [
-        (f64::NAN, 0.0),
-        (f64::INFINITY, 0.0),
-        (f64::NEG_INFINITY, 0.0),
+        (f64::NAN, f64::NAN),
+        (f64::INFINITY, f64::NAN),
+        (f64::NEG_INFINITY, f64::NAN),
         (f64::MAX, f64::MAX),
         (f64::MIN_POSITIVE, f64::MIN_POSITIVE),
         (5e-324, 5e-324),
@@ -95,12 +95,12 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
         let server = LocalServer::without_baseline(Aggregator::new().source(Extreme(reported)), |server| server);
         for gzip in [false, true] {
             let Pages { json, texts } = Pages::get(server.address, gzip);
-            assert_eq!(json.presence.total_users, u64::MAX);
+            assert_eq!(json.presence.total_users, u64::MAX >> 1);
             assert_eq!(json.tokens.active_count, i64::MIN);
             assert_eq!(json.presence.average_per_channel.to_bits(), shown.to_bits());
             for page in texts {
                 for (family, value) in [
-                    ("parsec_telemetry_presence_total_users", "18446744073709551615"),
+                    ("parsec_telemetry_presence_total_users", "9223372036854775807"),
                     ("parsec_telemetry_tokens_active", "-9223372036854775808"),
                 ] {
                     assert_eq!(Pages::samples(&page, family)[family], value);
@@ -110,7 +110,12 @@ fn extreme_values_are_exact_and_non_finite_values_are_zero() {
                     ("parsec_telemetry_cache_hit_rate_pct", shown),
                     ("parsec_telemetry_history_buffer_utilization_pct", 0.0 - shown),
                 ] {
-                    let value = Pages::samples(&page, family)[family];
+                    let samples = Pages::samples(&page, family);
+                    if expected.is_nan() {
+                        assert!(samples.is_empty(), "{family} of {reported}");
+                        continue;
+                    }
+                    let value = samples[family];
                     let value: f64 = value.parse().expect("a number");
                     assert_eq!(value.to_bits(), expected.to_bits(), "{family} of {reported}");
                 }
@@ -158,7 +163,7 @@ fn labels_of_every_kind_are_unchanged() {
     ]
     .map(String::from)
     .into();
-    labels.push("x".repeat(100_000));
+    labels.push("x".repeat(128));
     labels.extend((0..=0x2ff).filter_map(char::from_u32).map(|char| format!("one {char}")));
 
     let labels: BTreeMap<String, u64> = labels.into_iter().zip(1..).collect();

@@ -24,8 +24,8 @@ fn server_with_stalled_clients_ends_after_drain_timeout() {
         let sent = [
             "",
             "G",
-            "GET / HTTP/1.1\r\nhost: x\r\n",
-            "POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nx",
+            "GET / HTTP/1.1\r\nhost: localhost\r\n",
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nx",
             &GET_JSON.repeat(80),
         ];
         sent.map(|sent| {

@@ -8,7 +8,7 @@ use crate::support::socket::try_connect;
 /// Sends a request on a connection of its own, and returns the response.
 pub(crate) fn request(address: SocketAddr, request: &str) -> io::Result<String> {
     let mut stream = try_connect(address)?;
-    let request = request.replacen("host: x\r\n", "host: x\r\nconnection: close\r\n", 1);
+    let request = request.replacen("host: localhost\r\n", "host: localhost\r\nconnection: close\r\n", 1);
     stream.write_all(request.as_bytes())?;
     let mut response = Vec::new();
     stream.read_to_end(&mut response)?;

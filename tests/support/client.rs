@@ -32,7 +32,7 @@ impl Client {
     }
 
     pub(crate) fn send_get(&mut self, path: &str) {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Reply {

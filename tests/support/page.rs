@@ -15,7 +15,8 @@ pub(crate) const JSON: &str = "/parsec/metrics";
 pub(crate) const TEXT: &str = "/parsec/telemetry/metrics";
 pub(crate) const HEALTH: &str = "/healthz";
 pub(crate) const READY: &str = "/readyz";
-pub(crate) const PATHS: [&str; 5] = [INDEX, JSON, TEXT, HEALTH, READY];
+pub(crate) const METRICS: &str = "/metrics";
+pub(crate) const PATHS: [&str; 6] = [INDEX, JSON, TEXT, METRICS, HEALTH, READY];
 
 pub(crate) type Page = Response<Full<Bytes>>;
 

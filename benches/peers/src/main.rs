@@ -50,7 +50,7 @@ impl Effort {
     const QUICK: Self = Self {
         rounds: 2,
         sample: Duration::from_millis(5),
-        turn: Duration::from_millis(5),
+        turn: Duration::from_millis(50),
         requests: 1_000,
     };
 }
