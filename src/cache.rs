@@ -45,10 +45,9 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 
 /// Reports a cache's hit rate and evictions over the last hour, and its size.
 ///
-/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot, by differences of the cache's
-/// own counters. Until the source is an hour old they cover everything counted. The more often the source is read,
-/// the more precise the window: between two reads, the counters are assumed to grow evenly. Without lookups in the
-/// hour, the hit rate is NaN.
+/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot; until the source is an hour
+/// old, everything counted. Between two reads, the counters are assumed to grow evenly. Without lookups in the hour,
+/// the hit rate is NaN.
 ///
 /// ```
 /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
@@ -57,8 +56,7 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 /// assert_eq!(cache.cache().unwrap().hit_rate_pct, 90.0);
 /// ```
 ///
-/// If calls overlap, the first to return is used. The others report its counters too, since theirs may be older. For
-/// a cache that may be disabled, use an `Option<CacheSource<_>>`: `None` reports nothing.
+/// For a cache that may be disabled, use an `Option<CacheSource<_>>`: `None` reports nothing.
 ///
 /// # Counters that fall
 ///
@@ -120,7 +118,8 @@ impl<C> CacheSource<C> {
         let counters = (self.read)(&self.statter)?;
         let mut history = self.lock();
         let now = self.clock.read();
-        // Counters that another call recorded meanwhile may be newer than these, which would then look like a dip.
+        // If calls overlap, the first to return is used: counters of the others may be older and would look like a
+        // dip.
         if history.recorded == recorded_before {
             history.record(now, counters);
         }

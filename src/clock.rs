@@ -62,7 +62,7 @@ impl CoarseClock {
             System::Real { .. } => SystemTime::now(),
             System::Manual(_) => {
                 let start = SystemTime::UNIX_EPOCH + MANUAL_START;
-                start.checked_add(self.ticks.elapsed()).unwrap_or(start)
+                start.checked_add(Duration::from_nanos(self.ticks.elapsed())).unwrap_or(start)
             }
         }
     }
@@ -102,7 +102,8 @@ struct Ticks {
     /// more often would invalidate the line for all recording threads.
     published: [CachePadded<Atomic<Word>>; 2],
     cycles: quanta::Clock,
-    zero: quanta::Instant,
+    /// The cycle counter at the clock's creation.
+    zero: u64,
     system: System,
 }
 
@@ -116,31 +117,30 @@ enum System {
     Manual(Arc<quanta::Mock>),
 }
 
-/// How far the cycle counter may be off the system's monotonic clock.
-const TOLERANCE: Duration = Duration::from_millis(1);
+/// How far the cycle counter may be off the system's monotonic clock: 1 ms.
+const TOLERANCE: Nanos = 1_000_000;
 
 impl Ticks {
     fn new(cycles: quanta::Clock, system: System) -> Self {
         let published = ticks_at(START).map(|word| CachePadded::new(Atomic::new(word)));
-        Self { published, zero: cycles.now(), cycles, system }
+        Self { published, zero: cycles.raw(), cycles, system }
     }
 
     /// The time since the clock's creation.
     ///
-    /// The cycle counter can step, stop, or run at another speed, for example in a virtual machine that is restored
-    /// or migrated. The monotonic clock then replaces it.
-    fn elapsed(&self) -> Duration {
-        let cycles = self.cycles.now().saturating_duration_since(self.zero);
+    /// The cycle counter can step, stop, or run at another speed, for example in a virtual machine that is restored or
+    /// migrated. The monotonic clock then replaces it.
+    fn elapsed(&self) -> Nanos {
+        let cycles = self.cycles.delta_as_nanos(self.zero, self.cycles.raw());
         let monotonic = match &self.system {
-            System::Real { start, .. } => start.elapsed(),
-            System::Manual(time) => Duration::from_nanos(time.value()),
+            System::Real { start, .. } => Nanos::try_from(start.elapsed().as_nanos()).unwrap_or(Nanos::MAX),
+            System::Manual(time) => time.value(),
         };
         if cycles.abs_diff(monotonic) <= TOLERANCE { cycles } else { monotonic }
     }
 
     fn advance(&self) -> Nanos {
-        let elapsed = Nanos::try_from(self.elapsed().as_nanos()).unwrap_or(Nanos::MAX);
-        let reading = START.saturating_add(elapsed);
+        let reading = START.saturating_add(self.elapsed());
         for (published, tick) in self.published.iter().zip(ticks_at(reading)) {
             // Written only if it must advance, since a write takes the cache line from all recording threads.
             let _ = published.fetch_update(Relaxed, Relaxed, |seen| (seen < tick).then_some(tick));

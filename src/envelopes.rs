@@ -15,16 +15,14 @@ use crate::source::{Schedule, Source};
 use crate::sync::{Ordering, Relaxed};
 use crate::time::{Second, WindowCount};
 
-/// The default of [`EnvelopeCountersBuilder::max_aspects`].
-const MAX_ASPECTS: usize = 64;
-
-/// The limit of [`EnvelopeCountersBuilder::max_aspects`]: 512 KiB per shard.
-const MAX_MAX_ASPECTS: usize = 65_536;
+/// Aspects by default, and at most: 512 KiB per shard.
+const DEFAULT_ASPECTS: usize = 64;
+const MAX_ASPECTS: usize = 65_536;
 
 /// Counts published envelopes by aspect.
 ///
-/// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy broker: it takes no
-/// lock, retries nothing and writes no cache line that another recording thread writes.
+/// Clones share the counters. Recording is meant for every publish of a busy broker: it takes no lock, retries nothing
+/// and writes no cache line that another recording thread writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -40,10 +38,9 @@ const MAX_MAX_ASPECTS: usize = 65_536;
 ///
 /// # Aspects
 ///
-/// An aspect is a kind of envelope, such as `data` or `cursor`. Once used, it is reported until the counters are
-/// dropped. Aspects should come from a small closed set. Memory and pages stay bounded if they do not: beyond 64
-/// aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do events
-/// whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
+/// An aspect is a kind of envelope, from a small closed set. Once used, it is reported until the counters are dropped.
+/// Beyond 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do
+/// events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
 /// # Progress
 ///
@@ -64,12 +61,10 @@ impl EnvelopeCounters {
 
     /// Returns a builder, for another clock or other limits.
     pub fn builder() -> EnvelopeCountersBuilder {
-        EnvelopeCountersBuilder { clock: None, max_aspects: MAX_ASPECTS, shards: None }
+        EnvelopeCountersBuilder { clock: None, max_aspects: DEFAULT_ASPECTS, shards: None }
     }
 
-    /// Records an envelope published now.
-    ///
-    /// An [`Aspect`] saves the look-up of the name.
+    /// Records an envelope published now. An [`Aspect`] saves the look-up of the name.
     #[inline]
     pub fn observe(&self, aspect: &str) {
         let id = self.counters.aspects.intern(aspect);
@@ -94,9 +89,7 @@ impl EnvelopeCounters {
     /// Returns the current rate and totals.
     ///
     /// Every envelope recorded before the call is included, and none twice. An envelope recorded during the call may
-    /// or may not be. Recording threads are not delayed.
-    ///
-    /// The rate of counters that are younger than a second and empty is NaN.
+    /// or may not be. The rate of counters that are younger than a second and empty is NaN.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
         let Counters { recorder, aspects } = &*self.counters;
@@ -112,10 +105,12 @@ impl EnvelopeCounters {
                 *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
             }
         }
+        let has_rate = window.covers_a_second() || totals.iter().any(|&total| total > 0);
+        let rate_per_second = if has_rate { window.rate_per_second(count) } else { f64::NAN };
         // The overflow aspect appears with its first event, other aspects at once.
         let shown = aspects.iter().zip(totals).enumerate().filter(|&(id, (_, total))| id != OVERFLOW || total > 0);
         let by_aspect: BTreeMap<_, _> = shown.map(|(_, (name, total))| (name.to_owned(), total)).collect();
-        EnvelopeStats { rate_per_second: window.rate_per_second(count), by_aspect }
+        EnvelopeStats { rate_per_second, by_aspect }
     }
 }
 
@@ -173,7 +168,7 @@ impl EnvelopeCountersBuilder {
     ///
     /// Each aspect beyond 64 takes 8 bytes in every shard: see the [design page](crate::design#memory).
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
-        self.max_aspects = max_aspects.min(MAX_MAX_ASPECTS);
+        self.max_aspects = max_aspects.min(MAX_ASPECTS);
         self
     }
 
@@ -249,7 +244,7 @@ struct Counters {
 /// loads. Few counters have more aspects.
 struct EnvelopeShard {
     ring: Ring<Second>,
-    totals: [Total; MAX_ASPECTS + 1],
+    totals: [Total; DEFAULT_ASPECTS + 1],
     more_totals: Box<[Total]>,
 }
 
@@ -258,7 +253,7 @@ impl EnvelopeShard {
         Self {
             ring: Ring::new(),
             totals: array::from_fn(|_| Total::new()),
-            more_totals: (MAX_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
+            more_totals: (DEFAULT_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
         }
     }
 }
@@ -288,14 +283,18 @@ impl Shard for EnvelopeShard {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+    use crate::time::SLOTS;
     use crossbeam_utils::CachePadded;
     use std::time::Duration;
 
     #[test]
     fn shard_size_matches_the_design_page() {
+        let bytes = (SLOTS + 1 + DEFAULT_ASPECTS + 1) * 8 + size_of::<Box<[Total]>>();
+        assert_eq!(size_of::<CachePadded<EnvelopeShard>>(), bytes.next_multiple_of(align_of::<CachePadded<()>>()));
+        #[cfg(target_arch = "x86_64")]
         assert_eq!(size_of::<CachePadded<EnvelopeShard>>(), 1152);
-        assert!(EnvelopeShard::new(MAX_ASPECTS).more_totals.is_empty());
-        assert_eq!(EnvelopeShard::new(MAX_ASPECTS + 3).more_totals.len(), 3);
+        assert!(EnvelopeShard::new(DEFAULT_ASPECTS).more_totals.is_empty());
+        assert_eq!(EnvelopeShard::new(DEFAULT_ASPECTS + 3).more_totals.len(), 3);
         assert!(EnvelopeShard::new(0).more_totals.is_empty());
     }
 

@@ -88,7 +88,7 @@ impl WindowModel {
     pub(crate) fn rate(&self, now: Nanos) -> (f64, f64) {
         let (held, of) = self.held(now);
         let second = nanos(Duration::from_secs(1));
-        if held == 0 && now - self.since < second {
+        if self.total == 0 && now - self.since < second {
             return (f64::NAN, 0.0);
         }
         let span = (now - self.since).clamp(second, 60 * second);
