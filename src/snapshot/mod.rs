@@ -113,14 +113,13 @@ impl Snapshot {
 
     /// Sets the floats that are listed in `unmeasured` to NaN.
     fn with_nan(mut self) -> Self {
-        for (name, value) in [
-            ("envelopes.rate_per_second", &mut self.envelopes.rate_per_second),
-            ("presence.average_per_channel", &mut self.presence.average_per_channel),
-            ("history.buffer_utilization_pct", &mut self.history.buffer_utilization_pct),
-            ("cache.hit_rate_pct", &mut self.cache.hit_rate_pct),
-        ] {
-            if is_listed(name, &self.unmeasured) {
-                *value = f64::NAN;
+        for name in &self.unmeasured {
+            match name.as_str() {
+                "envelopes" | "envelopes.rate_per_second" => self.envelopes.rate_per_second = f64::NAN,
+                "presence" | "presence.average_per_channel" => self.presence.average_per_channel = f64::NAN,
+                "history" | "history.buffer_utilization_pct" => self.history.buffer_utilization_pct = f64::NAN,
+                "cache" | "cache.hit_rate_pct" => self.cache.hit_rate_pct = f64::NAN,
+                _ => {}
             }
         }
         self
