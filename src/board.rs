@@ -6,22 +6,19 @@
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::catch_panic::catch_panic;
+use crate::catch_panic::{catch_panic, shorten};
 use crate::clock::CoarseClock;
 use crate::snapshot::SourceStatus;
 use crate::source::{Report, Schedule, Source};
 use crate::time::Nanos;
 use crate::worker::{Next, Worker, deadline, lock};
 
-/// A source is stale once its call has been in flight for longer than this. A source with [`Schedule::Every`]: once it
-/// has been for longer than its period.
+/// A source is stale once its call has been in flight for longer than this; with [`Schedule::Every`], for longer than its
+/// period.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// The shortest period of [`Schedule::Every`].
 const MIN_PERIOD: Nanos = 1_000_000;
-
-/// The longest error that is shown.
-const MAX_ERROR_CHARS: usize = 200;
 
 /// A source as it was added to an aggregator.
 #[derive(Clone)]
@@ -64,14 +61,16 @@ struct State {
     good: Option<GoodReport>,
     /// The call that the worker makes, or is about to make.
     in_flight: Option<Call>,
-    /// Of the calls that returned, the one that began last: when it began and ended, and its error.
+    /// When the call that began last, of those that returned, began and ended.
     last: Option<(Instant, Instant)>,
+    /// The error of that call.
     error: Option<String>,
     /// When a source with [`Schedule::Every`] is called next.
     due: Option<Nanos>,
     panics: u64,
     timeouts: u64,
-    was_up: bool,
+    /// What was logged last.
+    was_up: Option<bool>,
 }
 
 struct GoodReport {
@@ -96,7 +95,7 @@ pub(crate) struct EntryReading {
     /// The last good report.
     pub(crate) report: Option<Arc<Report>>,
     pub(crate) status: SourceStatus,
-    /// When the call began that was made for a request, if calls are made for requests.
+    /// When the last call that returned began. `None` for [`Schedule::Every`], and while an abandoned call is in flight.
     pub(crate) began: Option<Instant>,
     /// When the call in flight was abandoned. Requests received earlier may still wait for it.
     pub(crate) abandoned_at: Option<Instant>,
@@ -115,7 +114,11 @@ impl Entry {
         }
         let call = self.new_call();
         let result = call_source(&*self.added.source);
-        self.record(&mut lock(&self.state), call, result);
+        let mut state = lock(&self.state);
+        self.record(&mut state, call, result);
+        if state.in_flight.is_some() {
+            self.collector.wake();
+        }
     }
 
     /// Calls the source on this thread if it is scheduled inline.
@@ -125,32 +128,36 @@ impl Entry {
         }
     }
 
-    /// Starts the call that a request needs, if there is none in flight. Returns whether the request needs none.
-    pub(crate) fn start_call(self: &Arc<Self>, freshness: Freshness) -> bool {
+    /// Starts the call that a request needs, if there is none in flight.
+    pub(crate) fn start_call(self: &Arc<Self>, freshness: Freshness) {
         let mut state = lock(&self.state);
         if self.is_met(&state, freshness) {
             drop(state);
             self.wake_if_due();
-            return true;
-        }
-        if state.in_flight.is_none() {
+        } else if state.in_flight.is_none() {
             state.in_flight = Some(self.new_call());
             drop(state);
             self.wake_worker();
         }
-        false
+    }
+
+    /// Returns whether a request needs no further call.
+    pub(crate) fn satisfies(&self, freshness: Freshness) -> bool {
+        self.is_met(&lock(&self.state), freshness)
     }
 
     /// Gives up the call that a request is still waiting for.
     pub(crate) fn abandon_call(&self, freshness: Freshness) {
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        if !self.is_met(state, freshness)
-            && let Some(call) = &mut state.in_flight
+        let mut state = lock(&self.state);
+        if self.is_met(&state, freshness) {
+            return;
+        }
+        if let Some(call) = &mut state.in_flight
             && call.abandoned_at.is_none()
         {
             call.abandoned_at = Some(Instant::now());
             state.timeouts += 1;
+            drop(state);
             #[cfg(feature = "tracing")]
             tracing::warn!(source = self.added.name, "source did not answer by the deadline of a page");
         }
@@ -160,17 +167,25 @@ impl Entry {
         let mut state = lock(&self.state);
         let abandoned_at = state.in_flight.and_then(|call| call.abandoned_at);
         let is_for_requests = !matches!(self.added.schedule, Schedule::Every(_)) && abandoned_at.is_none();
-        EntryReading {
-            report: state.good.as_ref().map(|good| Arc::clone(&good.report)),
-            status: self.status(&mut state),
-            began: state.last.map(|(began, _)| began).filter(|_| is_for_requests),
-            abandoned_at,
+        let report = state.good.as_ref().map(|good| Arc::clone(&good.report));
+        let began = state.last.map(|(began, _)| began).filter(|_| is_for_requests);
+        let status = self.status(&state);
+        let was_up = state.was_up.replace(status.up);
+        // A subscriber is code of the embedder.
+        drop(state);
+        if was_up != Some(status.up) {
+            #[cfg(feature = "tracing")]
+            if status.up {
+                tracing::info!(source = self.added.name, "source reports");
+            } else {
+                tracing::warn!(source = self.added.name, error = status.error, "source is stale");
+            }
         }
+        EntryReading { report, status, began, abandoned_at }
     }
 
-    /// Returns whether a request needs no further call.
     fn is_met(&self, state: &State, freshness: Freshness) -> bool {
-        // An abandoned call is not waited for again.
+        // Requests received after a call was abandoned do not wait for it.
         let abandoned_at = state.in_flight.and_then(|call| call.abandoned_at);
         if abandoned_at.is_some_and(|abandoned_at| abandoned_at <= freshness.received_at) {
             return true;
@@ -246,25 +261,16 @@ impl Entry {
         }
     }
 
-    fn status(&self, state: &mut State) -> SourceStatus {
+    fn status(&self, state: &State) -> SourceStatus {
         let stale_after = match self.added.schedule {
             Schedule::Every(period) => period,
             Schedule::Inline | Schedule::OnDemand => STALE_AFTER,
         };
         let in_flight = state.in_flight.map(|call| call.began.elapsed());
         let overdue = in_flight.filter(|&time| time > stale_after);
-        let overdue = overdue.map(|time| format!("no answer for {} s", time.as_secs()));
+        let overdue = overdue.map(|time| format!("no answer for {:.1} s", time.as_secs_f64()));
         let error = overdue.or_else(|| state.error.clone());
         let up = state.good.is_some() && error.is_none();
-        if up != state.was_up {
-            state.was_up = up;
-            #[cfg(feature = "tracing")]
-            if up {
-                tracing::info!(source = self.added.name, "source reports");
-            } else {
-                tracing::warn!(source = self.added.name, error, "source is stale");
-            }
-        }
         let now = self.clock.read();
         let millis = state.good.as_ref().map(|good| now.saturating_sub(good.reading) / 1_000_000);
         SourceStatus {
@@ -321,14 +327,6 @@ fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-fn shorten(mut error: String) -> String {
-    if let Some((end, _)) = error.char_indices().nth(MAX_ERROR_CHARS) {
-        error.truncate(end);
-        error.push('…');
-    }
-    error
-}
-
 /// Returns the name of a type without its path, its generics, and the wrappers around it.
 pub(crate) fn short_type_name(full: &str) -> &str {
     let mut name = full;
@@ -377,11 +375,5 @@ mod tests {
         assert_eq!(state.next_due(second, 500, 700), 1_000_000_500);
         assert_eq!(state.next_due(second, 500, 2_000_000_000), 3_000_000_000);
         assert_eq!(state.next_due(Duration::ZERO, 0, 1), MIN_PERIOD);
-    }
-
-    #[test]
-    fn long_error_is_cut_on_a_character_boundary() {
-        assert_eq!(shorten("é".repeat(200)), "é".repeat(200));
-        assert_eq!(shorten("é".repeat(201)), "é".repeat(200) + "…");
     }
 }

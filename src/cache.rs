@@ -4,13 +4,14 @@
 //! counters are kept for an hour, and their values one hour ago are interpolated between the two samples around that
 //! time.
 
+use std::array;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::CoarseClock;
 use crate::snapshot::CacheStats;
-use crate::source::Source;
+use crate::source::{Report, Source, SourceError};
 use crate::time::{Minute, Nanos, Second, Unit, WINDOW};
 
 /// The counters of a cache since it was created, and its current size.
@@ -44,13 +45,9 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 
 /// Reports a cache's hit rate and evictions over the last hour, and its size.
 ///
-/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot, by differences of the cache's
-/// own counters. Until the source is an hour old they cover everything counted. If a counter falls, the cache has
-/// restarted, and all its counters count from zero. The more often the source is read, the more precise the window:
-/// between two reads, the counters are assumed to grow evenly.
-///
-/// If calls of the [`CacheStatter`] overlap, the first to return is used. The others report its counters too, since
-/// theirs may be older.
+/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot; until the source is an hour
+/// old, everything counted. Between two reads, the counters are assumed to grow evenly. Without lookups in the hour,
+/// the hit rate is NaN.
 ///
 /// ```
 /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
@@ -60,53 +57,90 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 /// ```
 ///
 /// For a cache that may be disabled, use an `Option<CacheSource<_>>`: `None` reports nothing.
+///
+/// # Counters that fall
+///
+/// A reading with a counter below its last value may be a dip, such as a sum over shards or the default that a failed
+/// call returns. Its counters are therefore ignored; its sizes are not. If a second reading, at least a second later,
+/// still has a counter below that value, is not below the first and is not all zeros, the cache has restarted, and
+/// all its counters count from zero.
 pub struct CacheSource<C> {
     statter: C,
+    read: fn(&C) -> Result<CacheCounters, SourceError>,
     clock: CoarseClock,
     history: Mutex<History>,
 }
 
-impl<C: CacheStatter> CacheSource<C> {
+impl<C> CacheSource<C> {
     /// Creates a source on the [shared clock](CoarseClock::shared). Its hour begins now.
-    pub fn new(statter: C) -> Self {
-        Self::starting_now(statter, CoarseClock::shared())
+    pub fn new(statter: C) -> Self
+    where
+        C: CacheStatter,
+    {
+        Self::starting_now(statter, |statter| Ok(statter.stats()), CoarseClock::shared())
+    }
+
+    /// Creates a source from a closure that can fail. While it fails, the page keeps the last good report.
+    ///
+    /// ```
+    /// use parsec_telemetry::{Aggregator, CacheCounters, CacheSource};
+    ///
+    /// let cache = CacheSource::try_new(|| Err::<CacheCounters, _>("connection refused"));
+    /// let snapshot = Aggregator::new().source(cache).snapshot();
+    /// assert_eq!(snapshot.sources[0].error.as_deref(), Some("connection refused"));
+    /// ```
+    pub fn try_new<E>(statter: C) -> Self
+    where
+        C: Fn() -> Result<CacheCounters, E> + Send + Sync,
+        E: Into<SourceError>,
+    {
+        Self::starting_now(statter, |statter| statter().map_err(Into::into), CoarseClock::shared())
     }
 
     /// Sets the clock. Its hour begins now.
     #[must_use]
     pub fn clock(self, clock: CoarseClock) -> Self {
-        Self::starting_now(self.statter, clock)
+        Self::starting_now(self.statter, self.read, clock)
     }
 
-    fn starting_now(statter: C, clock: CoarseClock) -> Self {
+    fn starting_now(statter: C, read: fn(&C) -> Result<CacheCounters, SourceError>, clock: CoarseClock) -> Self {
         let history = Mutex::new(History::starting_at(clock.read()));
-        Self { statter, clock, history }
+        Self { statter, read, clock, history }
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl<C: CacheStatter> Source for CacheSource<C> {
-    fn cache(&self) -> Option<CacheStats> {
+    fn stats(&self) -> Result<CacheStats, SourceError> {
         let recorded_before = self.lock().recorded;
         // Called without the lock, so that a blocked call does not block later ones.
-        let counters = self.statter.stats();
+        let counters = (self.read)(&self.statter)?;
         let mut history = self.lock();
         let now = self.clock.read();
-        // Counters that another call recorded meanwhile may be newer than these, which would then look like a
-        // restart.
+        // If calls overlap, the first to return is used: counters of the others may be older and would look like a
+        // dip.
         if history.recorded == recorded_before {
             history.record(now, counters);
         }
-        let gained = history.last_hour(now);
-        Some(CacheStats {
-            hit_rate_pct: gained.hit_rate_pct(),
-            size_bytes: history.counters.size_bytes,
-            size_entries: history.counters.size_entries,
-            evictions_last_hour: gained.evictions(),
+        let [hits, misses, evictions] = history.last_hour(now);
+        Ok(CacheStats {
+            // 0 / 0 is NaN.
+            hit_rate_pct: 100.0 * hits as f64 / hits.saturating_add(misses) as f64,
+            size_bytes: history.newest.size_bytes,
+            size_entries: history.newest.size_entries,
+            evictions_last_hour: u64::try_from(evictions).unwrap_or(u64::MAX),
         })
+    }
+}
+
+impl<C: Send + Sync> Source for CacheSource<C> {
+    fn cache(&self) -> Option<CacheStats> {
+        self.stats().ok()
+    }
+
+    fn collect(&self) -> Result<Report, SourceError> {
+        Ok(Report { cache: Some(self.stats()?), ..Report::default() })
     }
 }
 
@@ -122,59 +156,40 @@ const HOUR: Nanos = WINDOW * Minute::NANOS;
 /// however often the source is read.
 const MIN_SPACING: Nanos = 15 * Second::NANOS;
 
-/// Growth of the counters, in 128 bits: the sum over restarts may exceed 64.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Deltas {
-    hits: u128,
-    misses: u128,
-    evictions: u128,
+/// Two readings with a fallen counter are a restart if they are this far apart.
+const MIN_RESTART: Nanos = Second::NANOS;
+
+/// Hits, misses and evictions, in 128 bits: the sum over restarts may exceed 64.
+type Counts = [u128; 3];
+
+fn combine(a: Counts, b: Counts, combine: impl Fn(u128, u128) -> u128) -> Counts {
+    array::from_fn(|i| combine(a[i], b[i]))
 }
 
-impl Deltas {
-    fn combine(self, other: Self, combine: impl Fn(u128, u128) -> u128) -> Self {
-        Self {
-            hits: combine(self.hits, other.hits),
-            misses: combine(self.misses, other.misses),
-            evictions: combine(self.evictions, other.evictions),
-        }
-    }
-
-    fn hit_rate_pct(self) -> f64 {
-        let lookups = self.hits.saturating_add(self.misses);
-        if lookups == 0 { f64::NAN } else { 100.0 * self.hits as f64 / lookups as f64 }
-    }
-
-    fn evictions(self) -> u64 {
-        u64::try_from(self.evictions).unwrap_or(u64::MAX)
-    }
-}
-
-impl From<CacheCounters> for Deltas {
-    fn from(counters: CacheCounters) -> Self {
-        Self { hits: counters.hits.into(), misses: counters.misses.into(), evictions: counters.evictions.into() }
-    }
+/// Whether any of `counts` is below its value in `mark`.
+fn is_below(counts: Counts, mark: Counts) -> bool {
+    counts.iter().zip(mark).any(|(&count, mark)| count < mark)
 }
 
 /// The growth from the source's creation to a reading.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Nanos,
-    total: Deltas,
+    total: Counts,
 }
 
 impl Sample {
     /// The growth up to `reading`, between this sample and a later one.
-    fn interpolate(self, later: Self, reading: Nanos) -> Deltas {
+    fn interpolate(self, later: Self, reading: Nanos) -> Counts {
         let span = later.at.saturating_sub(self.at).max(1);
         let part = reading.saturating_sub(self.at).min(span);
         let (part, span) = (u128::from(part), u128::from(span));
-        let at_part = |from: u128, to: u128| {
+        combine(self.total, later.total, |from, to| {
             let growth = to.saturating_sub(from);
             // Quotient and remainder apart: their product with `part` could exceed 128 bits.
             let rest = (growth % span * part).saturating_add(span / 2) / span;
             from + growth / span * part + rest
-        };
-        self.total.combine(later.total, at_part)
+        })
     }
 }
 
@@ -183,30 +198,44 @@ struct History {
     /// Oldest first, never empty.
     samples: VecDeque<Sample>,
     /// The cache's counters at the newest sample.
-    counters: CacheCounters,
-    /// The number of samples ever recorded.
+    mark: Counts,
+    /// The first reading below the mark, unless it was a dip.
+    fallen: Option<(Nanos, Counts)>,
+    /// The newest reading, for its sizes.
+    newest: CacheCounters,
+    /// The number of readings.
     recorded: u64,
 }
 
 impl History {
     /// Starts with zero counters: what the cache has counted before is growth of the first sample.
     fn starting_at(at: Nanos) -> Self {
-        Self {
-            samples: VecDeque::from([Sample { at, total: Deltas::default() }]),
-            counters: CacheCounters::default(),
-            recorded: 0,
-        }
+        let samples = VecDeque::from([Sample { at, total: Counts::default() }]);
+        Self { samples, mark: Counts::default(), fallen: None, newest: CacheCounters::default(), recorded: 0 }
     }
 
-    fn record(&mut self, now: Nanos, counters: CacheCounters) {
-        let before = std::mem::replace(&mut self.counters, counters);
+    fn record(&mut self, now: Nanos, newest: CacheCounters) {
+        self.newest = newest;
         self.recorded += 1;
-        // One counter that falls shows that all have restarted, even one that has passed its old value since.
-        let restarted =
-            counters.hits < before.hits || counters.misses < before.misses || counters.evictions < before.evictions;
-        let before = if restarted { CacheCounters::default() } else { before };
-        let growth = Deltas::from(counters).combine(before.into(), u128::saturating_sub);
-        let total = self.newest().combine(growth, u128::saturating_add);
+        let counts = [newest.hits, newest.misses, newest.evictions].map(u128::from);
+        if is_below(counts, self.mark) {
+            match self.fallen {
+                Some((at, fallen)) if !is_below(counts, fallen) => {
+                    if now.saturating_sub(at) < MIN_RESTART || counts == Counts::default() {
+                        return;
+                    }
+                    self.mark = Counts::default();
+                }
+                _ => {
+                    self.fallen = Some((now, counts));
+                    return;
+                }
+            }
+        }
+        self.fallen = None;
+        let growth = combine(counts, self.mark, u128::saturating_sub);
+        let total = combine(self.total(), growth, u128::saturating_add);
+        self.mark = counts;
         let before_newest = self.samples.iter().rev().nth(1);
         if before_newest.is_some_and(|sample| now.saturating_sub(sample.at) < MIN_SPACING) {
             self.samples.pop_back();
@@ -215,22 +244,22 @@ impl History {
     }
 
     /// The growth in the hour before `now`.
-    fn last_hour(&mut self, now: Nanos) -> Deltas {
+    fn last_hour(&mut self, now: Nanos) -> Counts {
         let edge = now.saturating_sub(HOUR);
         while self.samples.get(1).is_some_and(|second| second.at <= edge) {
             self.samples.pop_front();
         }
-        let newest = self.newest();
         let at_edge = match (self.samples.front(), self.samples.get(1)) {
             (Some(first), Some(second)) => first.interpolate(*second, edge),
             // The only sample is an hour old.
-            _ => newest,
+            _ => self.total(),
         };
-        newest.combine(at_edge, u128::saturating_sub)
+        combine(self.total(), at_edge, u128::saturating_sub)
     }
 
-    fn newest(&self) -> Deltas {
-        self.samples.back().map_or_else(Deltas::default, |sample| sample.total)
+    /// The growth up to the newest sample.
+    fn total(&self) -> Counts {
+        self.samples.back().map_or_else(Counts::default, |sample| sample.total)
     }
 }
 
@@ -264,7 +293,7 @@ mod tests {
         let mut history = History::starting_at(7);
         for total in [3, 3, 5] {
             history.record(7, hits(total));
-            assert_eq!(history.last_hour(7).hits, u128::from(total));
+            assert_eq!(history.last_hour(7)[0], u128::from(total));
         }
     }
 
@@ -275,14 +304,49 @@ mod tests {
         for hour in 0..4 {
             history.record(2 * hour * HOUR, full);
             history.last_hour(2 * hour * HOUR);
-            history.record((2 * hour + 1) * HOUR, CacheCounters::default());
+            // Twice: a restart.
+            history.record((2 * hour + 1) * HOUR, hits(1));
+            history.record((2 * hour + 1) * HOUR + Second::NANOS, hits(1));
+            assert_eq!(history.mark, [1, 0, 0]);
         }
         for (hour, hits, misses) in [(9, 3, 1), (10, 6, 2)] {
             let counters = CacheCounters { hits, misses, ..Default::default() };
             history.record(hour * HOUR, counters);
         }
-        let gained = history.last_hour(10 * HOUR);
-        assert_eq!((gained.hits, gained.misses, gained.evictions()), (3, 1, 0));
+        assert_eq!(history.last_hour(10 * HOUR), [3, 1, 0]);
+    }
+
+    /// What a history has gained after readings at these milliseconds.
+    fn hits_after(readings: &[(u64, u64)]) -> u128 {
+        let mut history = History::starting_at(0);
+        for &(millis, count) in readings {
+            history.record(millis * 1_000_000, hits(count));
+        }
+        history.total()[0]
+    }
+
+    #[test]
+    fn counters_that_dip_are_not_a_restart() {
+        // A little less, or a failed call's default, once or for long.
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 997), (20_000, 1000), (30_000, 1005)]), 1005);
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 0), (20_000, 1005)]), 1005);
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 0), (20_000, 0), (30_000, 0), (40_000, 1005)]), 1005);
+        // Dips that a good reading separates.
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 997), (20_000, 1001), (30_000, 998), (40_000, 1002)]), 1002);
+        // Two readings of one dip, and one that falls further.
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 997), (10_999, 998), (20_000, 1001)]), 1001);
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 997), (20_000, 996), (20_999, 996), (30_000, 1001)]), 1001);
+    }
+
+    #[test]
+    fn restart_counts_from_zero_at_its_second_reading() {
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 5)]), 1000);
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 5), (11_000, 5), (12_000, 7)]), 1007);
+        // Without lookups at first, and while calls fail.
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 0), (20_000, 3)]), 1003);
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 5), (20_000, 0), (30_000, 9)]), 1009);
+        // Again.
+        assert_eq!(hits_after(&[(0, 1000), (10_000, 5), (20_000, 6), (30_000, 1), (40_000, 2)]), 1008);
     }
 
     /// The first call reads the counters and blocks; the second returns newer ones.
@@ -307,7 +371,7 @@ mod tests {
             thread::spawn(move || done.send(source.cache()));
             is_done
         };
-        let hits_recorded = || source.lock().newest().hits;
+        let hits_recorded = || source.lock().total()[0];
 
         let blocked = call();
         is_entered.recv_timeout(LIMIT).expect("the first call begins");
@@ -332,6 +396,6 @@ mod tests {
         let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source.cache()));
         assert!(panics.is_err());
         assert!(source.cache().is_some());
-        assert_eq!(source.lock().newest().hits, 12);
+        assert_eq!(source.lock().total()[0], 12);
     }
 }

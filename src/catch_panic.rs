@@ -23,7 +23,16 @@ pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.map_or_else(|| "panicked".to_owned(), |text| format!("panicked: {text}"))
+    text.map_or_else(|| "panicked".to_owned(), |text| shorten(format!("panicked: {text}")))
+}
+
+/// Cuts the message of an error after 200 characters.
+pub(crate) fn shorten(mut error: String) -> String {
+    if let Some((end, _)) = error.char_indices().nth(200) {
+        error.truncate(end);
+        error.push('…');
+    }
+    error
 }
 
 #[cfg(test)]
@@ -49,5 +58,11 @@ mod tests {
             }
         }
         assert_eq!(catch_panic(|| panic_any(Bomb)), Err("panicked".to_owned()));
+    }
+
+    #[test]
+    fn long_error_is_cut_on_a_character_boundary() {
+        assert_eq!(shorten("é".repeat(200)), "é".repeat(200));
+        assert_eq!(shorten("é".repeat(201)), "é".repeat(200) + "…");
     }
 }

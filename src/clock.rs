@@ -6,18 +6,19 @@
 //!
 //! # Orderings
 //!
-//! All accesses to ticks are `Relaxed`: a tick publishes nothing but itself, and `fetch_max` never decreases it. A
-//! read that happens after an event was recorded sees that event's tick or a later one, by coherence.
+//! All accesses are `Relaxed`: a tick publishes nothing but itself and never decreases. A read that happens after an
+//! event was recorded sees that event's tick or a later one, by coherence.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::process;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{self, Thread};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{Atomic, Relaxed};
+use crate::sync::{Atomic, Relaxed, Word};
 use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 
 /// A clock with a resolution of one second that costs one load to read.
@@ -26,22 +27,12 @@ use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 /// `parsec-ticker`, wakes once per second and ends after the clock's last clone is dropped; dropping does not wait
 /// for it.
 ///
-/// Each snapshot advances the clock too. If the ticker cannot be spawned, or in a child process after `fork`, where
-/// it does not exist, only snapshots do: an event then counts as of the last snapshot.
-///
-/// ```
-/// use parsec_telemetry::{CoarseClock, EnvelopeCounters};
-///
-/// let clock = CoarseClock::start();
-/// let envelopes = EnvelopeCounters::builder().clock(clock).build();
-/// envelopes.observe("data");
-/// assert_eq!(envelopes.snapshot().by_aspect["data"], 1);
-/// ```
+/// Each snapshot advances the clock too. If the ticker cannot be spawned, only snapshots do: an event then counts as
+/// of the last snapshot. The next snapshot tries again. So does the first one in a child process after `fork`, where
+/// the ticker does not exist: the rate is right from 60 seconds later.
 #[derive(Clone)]
 pub struct CoarseClock {
     ticks: Arc<Ticks>,
-    /// Held for its `Drop`. `None` for a manual clock.
-    _ticker: Option<Arc<Ticker>>,
 }
 
 impl CoarseClock {
@@ -57,25 +48,39 @@ impl CoarseClock {
     /// Starts a separate clock with its own ticker.
     #[must_use]
     pub fn start() -> Self {
-        let ticks = Arc::new(Ticks::new(quanta::Clock::new(), Wall::System));
-        let ticker = Ticker::start(Arc::clone(&ticks)).map(Arc::new);
-        Self { ticks, _ticker: ticker }
+        let cycles = quanta::Clock::new();
+        let system = System::Real { start: Instant::now(), ticker: Ticker::default() };
+        let clock = Self { ticks: Arc::new(Ticks::new(cycles, system)) };
+        clock.read();
+        clock
     }
 
     /// Returns the wall time: the system's, or a [`ManualClock`]'s own.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.ticks.wall_time()
+        match &self.ticks.system {
+            System::Real { .. } => SystemTime::now(),
+            System::Manual(_) => {
+                let start = SystemTime::UNIX_EPOCH + MANUAL_START;
+                start.checked_add(Duration::from_nanos(self.ticks.elapsed())).unwrap_or(start)
+            }
+        }
     }
 
     /// The tick in which events are recorded now.
     #[inline]
-    pub(crate) fn tick<U: Published>(&self) -> Tick<U> {
-        U::published(&self.ticks).get()
+    pub(crate) fn tick<U: Unit>(&self) -> Tick<U> {
+        Tick::from_word(self.ticks.published[U::INDEX].load(Relaxed))
     }
 
-    /// Reads the exact time, and publishes its ticks.
+    /// Reads the exact time, publishes its ticks, and spawns the ticker if this process has none.
     pub(crate) fn read(&self) -> Nanos {
+        self.ticks.ensure_ticker();
+        self.advance()
+    }
+
+    /// Reads the exact time and publishes its ticks.
+    pub(crate) fn advance(&self) -> Nanos {
         self.ticks.advance()
     }
 
@@ -91,126 +96,110 @@ impl fmt::Debug for CoarseClock {
     }
 }
 
-/// The state that a clock shares with its ticker.
-pub(crate) struct Ticks {
-    second: PublishedTick<Second>,
-    minute: PublishedTick<Minute>,
-    time: quanta::Clock,
-    zero: quanta::Instant,
-    wall: Wall,
+/// A clock's state.
+struct Ticks {
+    /// The current second and minute, at [`Unit::INDEX`]. Each on its own cache line: a neighbour that is written
+    /// more often would invalidate the line for all recording threads.
+    published: [CachePadded<Atomic<Word>>; 2],
+    cycles: quanta::Clock,
+    /// The cycle counter at the clock's creation.
+    zero: u64,
+    system: System,
 }
 
-enum Wall {
-    System,
-    /// The wall time at a manual clock's start.
-    From(SystemTime),
+/// The system's clocks.
+enum System {
+    Real {
+        start: Instant,
+        ticker: Ticker,
+    },
+    /// Nanoseconds since the start, which only [`ManualClock::advance`] changes.
+    Manual(Arc<quanta::Mock>),
 }
+
+/// How far the cycle counter may be off the system's monotonic clock: 1 ms.
+const TOLERANCE: Nanos = 1_000_000;
 
 impl Ticks {
-    fn new(time: quanta::Clock, wall: Wall) -> Self {
-        Self { second: PublishedTick::new(), minute: PublishedTick::new(), zero: time.now(), time, wall }
+    fn new(cycles: quanta::Clock, system: System) -> Self {
+        let published = ticks_at(START).map(|word| CachePadded::new(Atomic::new(word)));
+        Self { published, zero: cycles.raw(), cycles, system }
     }
 
-    fn elapsed(&self) -> Duration {
-        self.time.now().saturating_duration_since(self.zero)
-    }
-
-    fn wall_time(&self) -> SystemTime {
-        match self.wall {
-            Wall::System => SystemTime::now(),
-            Wall::From(start) => start.checked_add(self.elapsed()).unwrap_or(start),
-        }
+    /// The time since the clock's creation.
+    ///
+    /// The cycle counter can step, stop, or run at another speed, for example in a virtual machine that is restored or
+    /// migrated. The monotonic clock then replaces it.
+    fn elapsed(&self) -> Nanos {
+        let cycles = self.cycles.delta_as_nanos(self.zero, self.cycles.raw());
+        let monotonic = match &self.system {
+            System::Real { start, .. } => Nanos::try_from(start.elapsed().as_nanos()).unwrap_or(Nanos::MAX),
+            System::Manual(time) => time.value(),
+        };
+        if cycles.abs_diff(monotonic) <= TOLERANCE { cycles } else { monotonic }
     }
 
     fn advance(&self) -> Nanos {
-        let elapsed = Nanos::try_from(self.elapsed().as_nanos()).unwrap_or(Nanos::MAX);
-        let reading = START.saturating_add(elapsed);
-        self.second.raise(reading);
-        self.minute.raise(reading);
+        let reading = START.saturating_add(self.elapsed());
+        for (published, tick) in self.published.iter().zip(ticks_at(reading)) {
+            // Written only if it must advance, since a write takes the cache line from all recording threads.
+            let _ = published.fetch_update(Relaxed, Relaxed, |seen| (seen < tick).then_some(tick));
+        }
         reading
     }
-}
 
-/// A unit whose tick a clock publishes.
-pub(crate) trait Published: Unit {
-    fn published(ticks: &Ticks) -> &PublishedTick<Self>;
-}
-
-impl Published for Second {
-    #[inline]
-    fn published(ticks: &Ticks) -> &PublishedTick<Self> {
-        &ticks.second
-    }
-}
-
-impl Published for Minute {
-    #[inline]
-    fn published(ticks: &Ticks) -> &PublishedTick<Self> {
-        &ticks.minute
-    }
-}
-
-/// The tick that recording threads read, on its own cache line: a neighbour that is written more often than once a
-/// second would invalidate the line for all of them.
-pub(crate) struct PublishedTick<U> {
-    word: CachePadded<Atomic<u64>>,
-    unit: std::marker::PhantomData<U>,
-}
-
-impl<U: Unit> PublishedTick<U> {
-    fn new() -> Self {
-        Self { word: CachePadded::new(Atomic::new(Tick::<U>::at(START).word())), unit: std::marker::PhantomData }
-    }
-
-    #[inline]
-    fn get(&self) -> Tick<U> {
-        // Relaxed: see the module's orderings.
-        Tick::from_word(self.word.load(Relaxed))
-    }
-
-    /// Raises the tick to that of `reading`, unless it is there or beyond.
-    fn raise(&self, reading: Nanos) {
-        let tick = Tick::<U>::at(reading);
-        // Compared first, since a write takes the cache line from all recording threads.
-        if self.get() < tick {
-            // Relaxed: see the module's orderings.
-            self.word.fetch_max(tick.word(), Relaxed);
+    /// Spawns the ticker, unless this process has one or another thread is spawning it.
+    fn ensure_ticker(self: &Arc<Self>) {
+        let System::Real { ticker, .. } = &self.system else { return };
+        let (this, seen) = (process::id(), ticker.process.load(Relaxed));
+        if seen == this || ticker.process.compare_exchange(seen, this, Relaxed, Relaxed).is_err() {
+            return;
+        }
+        let ticks = Arc::downgrade(self);
+        match thread::Builder::new().name("parsec-ticker".to_owned()).spawn(move || run_ticker(&ticks)) {
+            Ok(spawned) => {
+                // Not waited for: after `fork`, its holder may be gone.
+                if let Ok(mut thread) = ticker.thread.try_lock() {
+                    *thread = Some(spawned.thread().clone());
+                }
+            }
+            Err(_) => ticker.process.store(0, Relaxed),
         }
     }
 }
 
-/// The thread that advances a clock. It holds the ticks and not the clock, so it does not keep the clock alive.
-struct Ticker {
-    thread: Thread,
-    ended: Arc<AtomicBool>,
+/// The words of the second and the minute that contain `reading`, at [`Unit::INDEX`].
+fn ticks_at(reading: Nanos) -> [Word; 2] {
+    [Tick::<Second>::at(reading).word(), Tick::<Minute>::at(reading).word()]
 }
 
-impl Ticker {
-    /// `None` if the thread cannot be spawned.
-    fn start(ticks: Arc<Ticks>) -> Option<Self> {
-        let ended = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new().name("parsec-ticker".to_owned()).spawn({
-            let ended = Arc::clone(&ended);
-            move || {
-                // Relaxed: the store in `drop` precedes `unpark`, which synchronizes with the return of
-                // `park_timeout`.
-                while !ended.load(Relaxed) {
-                    let into_second = ticks.advance() % Second::NANOS;
-                    // After an early wake-up, the loop parks for the rest of the second.
-                    thread::park_timeout(Duration::from_nanos(Second::NANOS - into_second));
-                }
-            }
-        });
-        thread.ok().map(|thread| Self { thread: thread.thread().clone(), ended })
-    }
+/// The thread that advances a clock.
+#[derive(Default)]
+struct Ticker {
+    /// The process that spawned the thread: after `fork`, a child does not have it. 0 if there is none.
+    process: AtomicU32,
+    thread: Mutex<Option<Thread>>,
 }
 
 impl Drop for Ticker {
+    /// Wakes the thread, which then finds that the clock is gone.
     fn drop(&mut self) {
-        // Relaxed: `unpark` publishes it.
-        self.ended.store(true, Relaxed);
-        self.thread.unpark();
+        if let Ok(Some(thread)) = self.thread.get_mut() {
+            thread.unpark();
+        }
     }
+}
+
+/// Holds the ticks only while it advances them, so that it does not keep the clock alive.
+fn run_ticker(ticks: &Weak<Ticks>) {
+    while let Some(reading) = ticks.upgrade().map(|ticks| ticks.advance()) {
+        // After an early wake-up, the loop parks for the rest of the second.
+        thread::park_timeout(until_next_second(reading));
+    }
+}
+
+fn until_next_second(reading: Nanos) -> Duration {
+    Duration::from_nanos(Second::NANOS - reading % Second::NANOS)
 }
 
 /// A clock for tests that stands still until [`advance`](Self::advance) is called.
@@ -242,9 +231,9 @@ impl ManualClock {
     /// Creates a clock at its start.
     #[must_use]
     pub fn new() -> Self {
-        let (time, mock) = quanta::Clock::mock();
-        let ticks = Ticks::new(time, Wall::From(SystemTime::UNIX_EPOCH + MANUAL_START));
-        Self { clock: CoarseClock { ticks: Arc::new(ticks), _ticker: None }, time: mock }
+        let (cycles, time) = quanta::Clock::mock();
+        let ticks = Ticks::new(cycles, System::Manual(Arc::clone(&time)));
+        Self { clock: CoarseClock { ticks: Arc::new(ticks) }, time }
     }
 
     /// Returns this clock as counters, sources and aggregators take it.
@@ -283,8 +272,7 @@ impl fmt::Debug for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Weak;
-    use std::time::Instant;
+    use crate::envelopes::EnvelopeCounters;
 
     /// Polls until `done`, and panics after ten seconds.
     fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -295,6 +283,13 @@ mod tests {
         }
     }
 
+    /// A clock whose ticker was spawned by this process, or by none.
+    fn clock_of(process: u32) -> CoarseClock {
+        let ticker = Ticker { process: process.into(), thread: Mutex::default() };
+        let system = System::Real { start: Instant::now(), ticker };
+        CoarseClock { ticks: Arc::new(Ticks::new(quanta::Clock::new(), system)) }
+    }
+
     #[test]
     fn ticker_advances_the_clock() {
         let clock = CoarseClock::start();
@@ -303,20 +298,41 @@ mod tests {
     }
 
     #[test]
+    fn ticker_parks_until_the_turn_of_the_second() {
+        for (into_second, millis) in [(0, 1000), (250, 750), (999, 1)] {
+            let reading = START + 7 * Second::NANOS + into_second * 1_000_000;
+            assert_eq!(until_next_second(reading), Duration::from_millis(millis));
+        }
+        assert_eq!(until_next_second(START + Second::NANOS - 1), Duration::from_nanos(1));
+    }
+
+    #[test]
     fn ticker_ends_after_the_last_clone_is_dropped() {
-        let clock = CoarseClock::start();
-        let ticks: Weak<Ticks> = Arc::downgrade(&clock.ticks);
-        let other = clock.clone();
+        let clock = clock_of(process::id());
+        let ticks = Arc::downgrade(&clock.ticks);
+        let ticker = thread::spawn(move || run_ticker(&ticks));
+        let System::Real { ticker: handle, .. } = &clock.ticks.system else { panic!("a real clock") };
+        *handle.thread.lock().expect("no panic") = Some(ticker.thread().clone());
+        drop(clock.clone());
+        assert!(!ticker.is_finished());
         drop(clock);
-        assert!(ticks.upgrade().is_some());
-        drop(other);
-        wait_for("the ticker's end", || ticks.strong_count() == 0);
+        wait_for("the ticker's end", || ticker.is_finished());
     }
 
     /// As in a child process after `fork`, or if the thread could not be spawned.
     #[test]
+    fn clock_without_a_ticker_gets_one_at_the_next_read() {
+        for process in [0, process::id() + 1] {
+            let clock = clock_of(process);
+            let start = clock.tick::<Second>();
+            clock.read();
+            wait_for("the next second", || clock.tick() > start);
+        }
+    }
+
+    #[test]
     fn reads_advance_a_clock_without_a_ticker() {
-        let clock = CoarseClock { ticks: Arc::new(Ticks::new(quanta::Clock::new(), Wall::System)), _ticker: None };
+        let clock = clock_of(process::id());
         let (second, minute) = (clock.tick::<Second>(), clock.tick::<Minute>());
         wait_for("the next second", || {
             clock.read();
@@ -336,13 +352,85 @@ mod tests {
         assert_eq!(clock.tick::<Minute>(), Tick::at(reading));
     }
 
+    const MILLI: u64 = 1_000_000;
+
+    /// A clock whose cycle counter and monotonic clock are injected.
+    fn injected() -> (CoarseClock, [Arc<quanta::Mock>; 2]) {
+        let ((cycles, counter), (_, monotonic)) = (quanta::Clock::mock(), quanta::Clock::mock());
+        // Room for steps back.
+        counter.increment(1_000_000 * Second::NANOS);
+        let ticks = Ticks::new(cycles, System::Manual(Arc::clone(&monotonic)));
+        (CoarseClock { ticks: Arc::new(ticks) }, [counter, monotonic])
+    }
+
     #[test]
     fn earlier_reading_does_not_lower_the_tick() {
-        let tick = PublishedTick::<Second>::new();
-        let later = START + 5 * Second::NANOS;
-        tick.raise(later);
-        tick.raise(START + 2 * Second::NANOS);
-        assert_eq!(tick.get(), Tick::at(later));
+        let (clock, times) = injected();
+        for time in &times {
+            time.increment(Second::NANOS);
+        }
+        assert_eq!(clock.read(), START + Second::NANOS);
+        times[0].decrement(MILLI);
+        assert_eq!(clock.read(), START + Second::NANOS - MILLI);
+        assert_eq!(clock.tick::<Second>(), Tick::at(START + Second::NANOS));
+    }
+
+    #[test]
+    fn reading_is_the_cycle_counter_within_one_millisecond_and_the_monotonic_clock_otherwise() {
+        let (clock, [counter, monotonic]) = injected();
+        monotonic.increment(Second::NANOS);
+        assert_eq!(clock.read(), START + Second::NANOS);
+        counter.increment(Second::NANOS + MILLI);
+        assert_eq!(clock.read(), START + Second::NANOS + MILLI);
+        counter.increment(1);
+        assert_eq!(clock.read(), START + Second::NANOS);
+        counter.decrement(2 * MILLI + 1);
+        assert_eq!(clock.read(), START + Second::NANOS - MILLI);
+        counter.decrement(1);
+        assert_eq!(clock.read(), START + Second::NANOS);
+    }
+
+    /// A step ahead or back, and the counter's speed after it, in percent.
+    #[test]
+    fn even_stream_reads_its_rate_ten_seconds_after_any_step_of_the_cycle_counter() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let steps =
+            [(0, 100), (HOUR, 100), (-HOUR, 100), (-500_000 * HOUR / 3600, 100), (0, 0), (0, 50), (0, 99), (0, 400)];
+        for (step, speed) in steps {
+            for millis_between_snapshots in [10, 250, 7_000, 1_000_000] {
+                let (clock, [counter, monotonic]) = injected();
+                let envelopes = EnvelopeCounters::builder().clock(clock.clone()).build();
+                let data = envelopes.aspect("data");
+                let run = |millis: u64, speed: u64| {
+                    for elapsed in (0..millis).step_by(5) {
+                        if elapsed % 10 == 5 {
+                            data.observe();
+                        }
+                        counter.increment(5 * MILLI * speed / 100);
+                        monotonic.increment(5 * MILLI);
+                        // The ticker.
+                        if monotonic.value() % Second::NANOS == 0 {
+                            clock.advance();
+                        }
+                        if elapsed % millis_between_snapshots == 0 {
+                            let _ = envelopes.snapshot();
+                        }
+                    }
+                };
+                run(90_000, 100);
+                match step {
+                    0.. => counter.increment(step.unsigned_abs()),
+                    _ => counter.decrement(step.unsigned_abs()),
+                }
+                run(10_000, speed);
+                let rate = envelopes.snapshot().rate_per_second;
+                let case = format!("{step} ns, {speed} %, a snapshot every {millis_between_snapshots} ms");
+                assert!((rate - 100.0).abs() < 0.05, "{rate} after {case}");
+                run(120_000, speed);
+                let rate = envelopes.snapshot().rate_per_second;
+                assert!((rate - 100.0).abs() < 0.05, "{rate} two minutes after {case}");
+            }
+        }
     }
 
     #[test]

@@ -49,16 +49,19 @@ pub(crate) struct Collected {
     coverage: Coverage,
 }
 
+/// How recent the reports of a snapshot are.
 #[derive(Clone, Copy)]
 struct Coverage {
+    merged_at: Instant,
+    /// When the oldest of the calls began that were made for requests.
     fresh_since: Instant,
-    /// A request received earlier may still wait for a call that is not in the snapshot.
+    /// When a call that is still in flight was abandoned. Requests received earlier may still wait for it.
     abandoned_at: Option<Instant>,
 }
 
 impl Coverage {
     fn satisfies(self, freshness: Freshness) -> bool {
-        freshness.allows(self.fresh_since) && self.abandoned_at <= Some(freshness.received_at)
+        freshness.allows(self.fresh_since) && self.abandoned_at.is_none_or(|at| at <= freshness.received_at)
     }
 }
 
@@ -77,8 +80,8 @@ pub(crate) struct Collector {
     shared: Mutex<Option<Arc<Shared>>>,
 }
 
-/// What the threads of an aggregator share. Made when it is first read, and again in a child process, which has none
-/// of its parent's threads.
+/// What the threads of an aggregator share. Created at first use, and again after `fork`, since a child process has no
+/// threads of its parent.
 struct Shared {
     process: u32,
     started_at: SystemTime,
@@ -118,8 +121,8 @@ impl Collector {
         self.shared().latest(freshness)
     }
 
-    /// Answers a request from the collector thread, by its deadline. Where the system has no thread left, answers it
-    /// from this one, which may block.
+    /// Answers a request from the collector thread, by its deadline or at most [`MIN_RULES_TIME`] later. Where the
+    /// system has no thread left, answers it from this one, which may block.
     pub(crate) fn request(&self, request: PendingRequest) {
         let shared = self.shared();
         lock(&shared.pending).push(request);
@@ -138,15 +141,19 @@ impl Collector {
 
     fn shared(&self) -> Arc<Shared> {
         let process = std::process::id();
+        let current = |shared: &Option<Arc<Shared>>| shared.clone().filter(|shared| shared.process == process);
+        if let Some(shared) = current(&lock(&self.shared)) {
+            return shared;
+        }
+        // Made without the lock, since the first clock of a process takes its time.
+        let new = Arc::new(Shared::new(process, &self.setup));
         let mut shared = lock(&self.shared);
-        if let Some(shared) = &*shared
-            && shared.process == process
-        {
-            return Arc::clone(shared);
+        if let Some(shared) = current(&shared) {
+            return shared;
         }
         // Never dropped: a thread of the parent may have held one of its locks.
-        mem::forget(shared.take());
-        Arc::clone(shared.insert(Arc::new(Shared::new(process, &self.setup))))
+        mem::forget(shared.replace(Arc::clone(&new)));
+        new
     }
 }
 
@@ -181,7 +188,8 @@ impl Shared {
     /// Merges the reports on the board into a snapshot without alerts.
     fn merge(&self) -> (Snapshot, Nanos, Coverage) {
         let (at, reading) = (self.clock.now(), self.clock.read());
-        let mut coverage = Coverage { fresh_since: Instant::now(), abandoned_at: None };
+        let merged_at = Instant::now();
+        let mut coverage = Coverage { merged_at, fresh_since: merged_at, abandoned_at: None };
         let mut snapshot = Snapshot { at, started_at: self.started_at, ..Snapshot::default() };
         let mut reports = Vec::with_capacity(self.board.len());
         for entry in self.board.iter().map(|entry| entry.read()) {
@@ -199,10 +207,14 @@ impl Shared {
         latest.filter(|latest| latest.coverage.satisfies(freshness))
     }
 
-    /// Keeps a snapshot for requests to come.
+    /// Keeps a snapshot for requests to come, unless there is a newer one.
     fn keep(&self, collected: Collected) -> Arc<Collected> {
         let collected = Arc::new(collected);
-        *lock(&self.latest) = Some(Arc::clone(&collected));
+        let mut latest = lock(&self.latest);
+        if latest.as_ref().is_none_or(|latest| latest.coverage.merged_at <= collected.coverage.merged_at) {
+            *latest = Some(Arc::clone(&collected));
+        }
+        drop(latest);
         collected
     }
 
@@ -256,28 +268,35 @@ impl CollectorThread {
     /// Answers the requests that can be answered. Returns when the next deadline is.
     fn step(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         self.waiting.append(&mut lock(&shared.pending));
+        // A call that a snapshot does not include may have returned.
+        lock(&shared.latest).take_if(|latest| latest.coverage.abandoned_at.is_some());
         self.evaluation = self.evaluation.take().and_then(|running| running.advance(shared));
         self.answer_from_latest(shared);
 
         let now = Instant::now();
+        for request in &self.waiting {
+            for entry in &shared.board {
+                entry.start_call(request.freshness);
+                if now >= request.deadline {
+                    entry.abandon_call(request.freshness);
+                }
+            }
+        }
         let is_stuck = shared.evaluator.is_stuck();
-        // An evaluation that has just ended still has requests to answer.
+        // Until `advance` has answered its requests, even if the rules have returned.
         let is_busy = !is_stuck && (self.evaluation.is_some() || !shared.evaluator.is_idle());
         let is_ready = |request: &mut PendingRequest| {
-            if now >= request.deadline {
-                shared.board.iter().for_each(|entry| entry.abandon_call(request.freshness));
-                // Rules that are busy with an earlier snapshot are waited for, too.
-                !is_busy || now >= request.deadline + MIN_RULES_TIME
-            } else {
-                let calls = shared.board.iter().filter(|entry| !entry.start_call(request.freshness));
-                calls.count() == 0 && !is_busy
+            if is_busy {
+                return now >= request.deadline + MIN_RULES_TIME;
             }
+            now >= request.deadline || shared.board.iter().all(|entry| entry.satisfies(request.freshness))
         };
         let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
         if !ready.is_empty() {
             shared.board.iter().for_each(Entry::call_inline);
             let (mut snapshot, reading, coverage) = shared.merge();
             if is_stuck || is_busy {
+                shared.evaluator.abandon();
                 shared.evaluator.fill(&mut snapshot);
                 let collected = Collected { snapshot, coverage };
                 shared.answer(&shared.keep(collected), ready);

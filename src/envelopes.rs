@@ -15,16 +15,14 @@ use crate::source::{Schedule, Source};
 use crate::sync::{Ordering, Relaxed};
 use crate::time::{Second, WindowCount};
 
-/// The default of [`EnvelopeCountersBuilder::max_aspects`].
-const MAX_ASPECTS: usize = 64;
-
-/// The limit of [`EnvelopeCountersBuilder::max_aspects`]: 512 KiB per shard.
-const MAX_MAX_ASPECTS: usize = 65_536;
+/// Aspects by default, and at most: 512 KiB per shard.
+const DEFAULT_ASPECTS: usize = 64;
+const MAX_ASPECTS: usize = 65_536;
 
 /// Counts published envelopes by aspect.
 ///
-/// Clones share the counters. [`observe`](Self::observe) is meant for every publish of a busy broker: it takes no
-/// lock, retries nothing and writes no cache line that another recording thread writes.
+/// Clones share the counters. Recording is meant for every publish of a busy broker: it takes no lock, retries nothing
+/// and writes no cache line that another recording thread writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -40,16 +38,15 @@ const MAX_MAX_ASPECTS: usize = 65_536;
 ///
 /// # Aspects
 ///
-/// An aspect is a kind of envelope, such as `data` or `cursor`. Once used, it is reported until the counters are
-/// dropped. Aspects should come from a small closed set. Memory and pages stay bounded if they do not: beyond 64
-/// aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do events
-/// whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
+/// An aspect is a kind of envelope, from a small closed set. Once used, it is reported until the counters are dropped.
+/// Beyond 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do
+/// events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
 /// # Progress
 ///
 /// Recording is wait-free, except for the first events of aspects and threads: a new aspect takes a lock while it is
-/// inserted; a thread's first event acquires an id. Beyond 16 threads at once (or twice the number of cores, rounded
-/// up to a power of two, if that is more), a thread's first event on each counter also allocates a shard.
+/// inserted; a thread's first event acquires an id, and beyond the [preallocated
+/// shards](EnvelopeCountersBuilder::preallocated_shards) it also allocates one.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
@@ -62,14 +59,12 @@ impl EnvelopeCounters {
         Self::builder().build()
     }
 
-    /// Returns a builder, for another clock or limit.
+    /// Returns a builder, for another clock or other limits.
     pub fn builder() -> EnvelopeCountersBuilder {
-        EnvelopeCountersBuilder { clock: None, max_aspects: MAX_ASPECTS }
+        EnvelopeCountersBuilder { clock: None, max_aspects: DEFAULT_ASPECTS, shards: None }
     }
 
-    /// Records an envelope published now.
-    ///
-    /// An [`Aspect`] saves the look-up of the name.
+    /// Records an envelope published now. An [`Aspect`] saves the look-up of the name.
     #[inline]
     pub fn observe(&self, aspect: &str) {
         let id = self.counters.aspects.intern(aspect);
@@ -94,10 +89,28 @@ impl EnvelopeCounters {
     /// Returns the current rate and totals.
     ///
     /// Every envelope recorded before the call is included, and none twice. An envelope recorded during the call may
-    /// or may not be. Recording threads are not delayed.
+    /// or may not be. The rate of counters that are younger than a second and empty is NaN.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
-        self.counters.snapshot()
+        let Counters { recorder, aspects } = &*self.counters;
+        let window = recorder.window();
+        let mut count = WindowCount::default();
+        let mut totals = vec![0_u64; aspects.len()];
+        // An unused shard costs one load. The slab has more shards than most processes have recording threads.
+        for shard in recorder.shards().filter(|shard| shard.ring.is_used()) {
+            count.add(shard.ring.window_sum(&window));
+            let by_id = shard.totals.iter().chain(&shard.more_totals);
+            for (sum, total) in totals.iter_mut().zip(by_id) {
+                // Relaxed: a total publishes nothing but itself.
+                *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
+            }
+        }
+        let has_rate = window.covers_a_second() || totals.iter().any(|&total| total > 0);
+        let rate_per_second = if has_rate { window.rate_per_second(count) } else { f64::NAN };
+        // The overflow aspect appears with its first event, other aspects at once.
+        let shown = aspects.iter().zip(totals).enumerate().filter(|&(id, (_, total))| id != OVERFLOW || total > 0);
+        let by_aspect: BTreeMap<_, _> = shown.map(|(_, (name, total))| (name.to_owned(), total)).collect();
+        EnvelopeStats { rate_per_second, by_aspect }
     }
 }
 
@@ -140,6 +153,7 @@ impl Source for EnvelopeCounters {
 pub struct EnvelopeCountersBuilder {
     clock: Option<CoarseClock>,
     max_aspects: usize,
+    shards: Option<usize>,
 }
 
 impl EnvelopeCountersBuilder {
@@ -154,7 +168,17 @@ impl EnvelopeCountersBuilder {
     ///
     /// Each aspect beyond 64 takes 8 bytes in every shard: see the [design page](crate::design#memory).
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
-        self.max_aspects = max_aspects.min(MAX_MAX_ASPECTS);
+        self.max_aspects = max_aspects.min(MAX_ASPECTS);
+        self
+    }
+
+    /// Sets for how many recording threads memory is allocated up front: 16 to 16,384, rounded up to a power of two;
+    /// other values are raised or lowered to that range. Defaults to twice the number of cores, between 16 and 32.
+    ///
+    /// A thread beyond it allocates its own at its first event, and recording takes it about three times as long by
+    /// handle. A shard of 64 aspects has 1,152 bytes.
+    pub fn preallocated_shards(mut self, threads: usize) -> Self {
+        self.shards = Some(threads);
         self
     }
 
@@ -163,12 +187,8 @@ impl EnvelopeCountersBuilder {
     pub fn build(self) -> EnvelopeCounters {
         let max_aspects = self.max_aspects;
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        EnvelopeCounters {
-            counters: Arc::new(Counters {
-                recorder: Recorder::new(clock, move || EnvelopeShard::new(max_aspects)),
-                aspects: Interner::new(max_aspects),
-            }),
-        }
+        let recorder = Recorder::new(clock, self.shards, move || EnvelopeShard::new(max_aspects));
+        EnvelopeCounters { counters: Arc::new(Counters { recorder, aspects: Interner::new(max_aspects) }) }
     }
 }
 
@@ -190,14 +210,6 @@ impl Aspect {
     ///
     /// The rate holds up to 2^34 envelopes (17 billion) per thread and second; it counts no more than that. The total
     /// is exact up to 2^63 − 1, where it stays.
-    ///
-    /// ```
-    /// use parsec_telemetry::EnvelopeCounters;
-    ///
-    /// let envelopes = EnvelopeCounters::new();
-    /// envelopes.aspect("data").observe_many(250);
-    /// assert_eq!(envelopes.snapshot().by_aspect["data"], 250);
-    /// ```
     pub fn observe_many(&self, n: u32) {
         self.counters.recorder.record_many(self.id, n);
     }
@@ -220,35 +232,10 @@ impl fmt::Debug for Aspect {
     }
 }
 
-/// The state that the clones of an [`EnvelopeCounters`] share.
+/// The state that clones share.
 struct Counters {
     recorder: Recorder<EnvelopeShard>,
     aspects: Interner,
-}
-
-impl Counters {
-    fn snapshot(&self) -> EnvelopeStats {
-        let window = self.recorder.window();
-        let mut count = WindowCount::default();
-        let mut totals = vec![0_u64; self.aspects.len()];
-        // An unused shard costs one load. The slab has more shards than most processes have recording threads.
-        for shard in self.recorder.shards().filter(|shard| shard.ring.is_used()) {
-            count.add(shard.ring.window_sum(&window));
-            let by_id = shard.totals.iter().chain(&shard.more_totals);
-            for (sum, total) in totals.iter_mut().zip(by_id) {
-                // Relaxed: a total publishes nothing but itself.
-                *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
-            }
-        }
-        let mut by_aspect = BTreeMap::new();
-        for (id, (name, total)) in self.aspects.iter().zip(totals).enumerate() {
-            // The overflow aspect appears with its first event, other aspects at once.
-            if id != OVERFLOW || total > 0 {
-                by_aspect.insert(name.to_owned(), total);
-            }
-        }
-        EnvelopeStats { rate_per_second: window.rate_per_second(count), by_aspect }
-    }
 }
 
 /// What one thread has recorded.
@@ -257,7 +244,7 @@ impl Counters {
 /// loads. Few counters have more aspects.
 struct EnvelopeShard {
     ring: Ring<Second>,
-    totals: [Total; MAX_ASPECTS + 1],
+    totals: [Total; DEFAULT_ASPECTS + 1],
     more_totals: Box<[Total]>,
 }
 
@@ -266,7 +253,7 @@ impl EnvelopeShard {
         Self {
             ring: Ring::new(),
             totals: array::from_fn(|_| Total::new()),
-            more_totals: (MAX_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
+            more_totals: (DEFAULT_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
         }
     }
 }
@@ -296,14 +283,18 @@ impl Shard for EnvelopeShard {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+    use crate::time::SLOTS;
     use crossbeam_utils::CachePadded;
     use std::time::Duration;
 
     #[test]
     fn shard_size_matches_the_design_page() {
+        let bytes = (SLOTS + 1 + DEFAULT_ASPECTS + 1) * 8 + size_of::<Box<[Total]>>();
+        assert_eq!(size_of::<CachePadded<EnvelopeShard>>(), bytes.next_multiple_of(align_of::<CachePadded<()>>()));
+        #[cfg(target_arch = "x86_64")]
         assert_eq!(size_of::<CachePadded<EnvelopeShard>>(), 1152);
-        assert!(EnvelopeShard::new(MAX_ASPECTS).more_totals.is_empty());
-        assert_eq!(EnvelopeShard::new(MAX_ASPECTS + 3).more_totals.len(), 3);
+        assert!(EnvelopeShard::new(DEFAULT_ASPECTS).more_totals.is_empty());
+        assert_eq!(EnvelopeShard::new(DEFAULT_ASPECTS + 3).more_totals.len(), 3);
         assert!(EnvelopeShard::new(0).more_totals.is_empty());
     }
 

@@ -1,16 +1,26 @@
-//! The atomics of the wait-free core: the real ones, or loom's under `cfg(parsec_loom)`.
-//!
-//! Only [`raw`](crate::raw), the counters and the clock use this module.
+//! The atomics of the wait-free core: the real ones, or loom's in its models.
+
+use bytemuck::{Pod, Zeroable};
 
 #[cfg(not(parsec_loom))]
 pub(crate) use atomic::Atomic;
-#[cfg(parsec_loom)]
+#[cfg(all(test, parsec_loom))]
 pub(crate) use loom::sync::Mutex;
-#[cfg(parsec_loom)]
+#[cfg(all(test, parsec_loom))]
 pub(crate) use modelled::{Atomic, OnceLock};
 pub(crate) use std::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 #[cfg(not(parsec_loom))]
 pub(crate) use std::sync::{Mutex, OnceLock};
+
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("parsec-telemetry needs 64-bit atomics, which this target does not have");
+
+/// A 64-bit word. Aligned to 8 bytes, unlike `u64` on some 32-bit targets, so that an access to it is atomic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub(crate) struct Word(pub(crate) u64);
+
+const _: () = assert!(Atomic::<Word>::is_lock_free());
 
 /// Runs a model under every schedule and returns the set of its outcomes.
 ///
@@ -40,7 +50,7 @@ where
     outcomes
 }
 
-#[cfg(parsec_loom)]
+#[cfg(all(test, parsec_loom))]
 mod modelled {
     use std::marker::PhantomData;
     use std::sync::atomic::Ordering;
@@ -83,21 +93,13 @@ mod modelled {
         }
     }
 
-    impl Atomic<u64> {
-        pub(crate) fn fetch_add(&self, value: u64, ordering: Ordering) -> u64 {
-            self.word.fetch_add(value, ordering)
+    impl Atomic<usize> {
+        pub(crate) fn fetch_or(&self, value: usize, ordering: Ordering) -> usize {
+            cast(self.word.fetch_or(cast(value), ordering))
         }
 
-        pub(crate) fn fetch_max(&self, value: u64, ordering: Ordering) -> u64 {
-            self.word.fetch_max(value, ordering)
-        }
-
-        pub(crate) fn fetch_or(&self, value: u64, ordering: Ordering) -> u64 {
-            self.word.fetch_or(value, ordering)
-        }
-
-        pub(crate) fn fetch_and(&self, value: u64, ordering: Ordering) -> u64 {
-            self.word.fetch_and(value, ordering)
+        pub(crate) fn fetch_and(&self, value: usize, ordering: Ordering) -> usize {
+            cast(self.word.fetch_and(cast(value), ordering))
         }
     }
 

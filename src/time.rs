@@ -11,19 +11,16 @@
 //! └───────────────────────────────┴────────────────────────┴───────┘
 //! ```
 //!
-//! An increment then needs no division and no branch: see [`Slot::incremented`](crate::raw::slot::Slot::incremented).
-//!
-//! A reading ([`Nanos`]) is whole nanoseconds since a clock's zero. A clock starts at [`START`] instead of 0, so that
-//! an event from up to one window before the start still has a tick.
+//! An increment then needs no division and no branch.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::sync::Word;
+
 /// Slots in a ring: a power of two, so that the index is a mask, and above [`WINDOW`], so that a reader may lag three
-/// ticks behind a writer.
-///
-/// Models use the smallest ring with the same properties, where a reader may lag one tick.
+/// ticks behind a writer. Models use the smallest ring with the same properties, where it may lag one.
 pub(crate) const SLOTS: usize = if cfg!(parsec_loom) { 4 } else { 64 };
 
 /// Ticks in a window: 60 seconds or 60 minutes.
@@ -32,7 +29,8 @@ pub(crate) const WINDOW: u64 = if cfg!(parsec_loom) { 2 } else { 60 };
 /// A clock's reading: nanoseconds since its zero. Lasts 584 years.
 pub(crate) type Nanos = u64;
 
-/// The reading of a clock when it starts: one lap of minutes, the longest lap.
+/// The reading of a clock when it starts: one lap of minutes, so that an event from up to one window before the start
+/// still has a tick.
 pub(crate) const START: Nanos = SLOTS as u64 * Minute::NANOS;
 
 /// The length of a tick.
@@ -40,10 +38,11 @@ pub(crate) trait Unit: Copy + Ord + 'static {
     const NANOS: u64;
     /// Low bits of a slot's word that hold its count. The rest hold its lap.
     const COUNT_BITS: u32;
+    /// Where a clock publishes its tick.
+    const INDEX: usize;
 }
 
-/// Ticks of one second. 35 count bits hold 34 increments per nanosecond, which no thread reaches; 29 lap bits last
-/// 1,089 years.
+/// Ticks of one second. 35 count bits hold 34 increments per nanosecond; 29 lap bits last 1,089 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Second;
 
@@ -54,17 +53,19 @@ pub(crate) struct Minute;
 impl Unit for Second {
     const NANOS: u64 = 1_000_000_000;
     const COUNT_BITS: u32 = 35;
+    const INDEX: usize = 0;
 }
 
 impl Unit for Minute {
     const NANOS: u64 = 60 * Second::NANOS;
     const COUNT_BITS: u32 = 40;
+    const INDEX: usize = 1;
 }
 
-/// A second or a minute, as the word of its empty slot.
+/// A second or a minute, as the word of its empty slot. Later ticks have greater words.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick<U> {
-    word: u64,
+    word: Word,
     unit: PhantomData<U>,
 }
 
@@ -76,32 +77,29 @@ impl<U: Unit> Tick<U> {
 
     fn numbered(number: u64) -> Self {
         let slots = SLOTS as u64;
-        Self::from_word(((number / slots) << U::COUNT_BITS) | (number % slots))
+        Self::from_word(Word(((number / slots) << U::COUNT_BITS) | (number % slots)))
     }
 
     #[inline]
-    pub(crate) fn from_word(word: u64) -> Self {
+    pub(crate) fn from_word(word: Word) -> Self {
         Self { word, unit: PhantomData }
     }
 
-    /// The word of the tick's empty slot. Later ticks have greater words.
     #[inline]
-    pub(crate) fn word(self) -> u64 {
+    pub(crate) fn word(self) -> Word {
         self.word
     }
 
     /// The index of the tick's slot in a ring.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the modulo keeps six bits")]
     pub(crate) fn index(self) -> usize {
-        // The modulo keeps six bits, so a 32-bit target truncates nothing.
-        #[expect(clippy::cast_possible_truncation)]
-        let index = self.word as usize % SLOTS;
-        index
+        self.word.0 as usize % SLOTS
     }
 
     /// The events of this tick in a slot's word: 0 if the slot belongs to another lap.
-    pub(crate) fn count_in(self, word: u64) -> u64 {
-        match word.checked_sub(self.word) {
+    pub(crate) fn count_in(self, slot: Word) -> u64 {
+        match slot.0.checked_sub(self.word.0) {
             Some(count) if count >> U::COUNT_BITS == 0 => count,
             _ => 0,
         }
@@ -110,11 +108,11 @@ impl<U: Unit> Tick<U> {
     /// The next tick. This one must not be the last of its lap.
     #[inline]
     pub(crate) fn next_in_lap(self) -> Self {
-        Self::from_word(self.word + 1)
+        Self::from_word(Word(self.word.0 + 1))
     }
 
     fn number(self) -> u64 {
-        (self.word >> U::COUNT_BITS) * SLOTS as u64 + self.index() as u64
+        (self.word.0 >> U::COUNT_BITS) * SLOTS as u64 + self.index() as u64
     }
 
     fn earlier(self, ticks: u64) -> Self {
@@ -132,12 +130,10 @@ impl<U: Unit> fmt::Debug for Tick<U> {
     }
 }
 
-/// The tick of an event that happened `age` before `reading`; `None` if it is older than the window.
-pub(crate) fn tick_for_age<U: Unit>(reading: Nanos, newest: Tick<U>, age: Duration) -> Option<Tick<U>> {
+/// The reading of an event that happened `age` before `now`; `None` if it is older than the window.
+pub(crate) fn reading_for_age<U: Unit>(now: Nanos, age: Duration) -> Option<Nanos> {
     let age = u64::try_from(age.as_nanos()).ok().filter(|&age| age <= WINDOW * U::NANOS)?;
-    // The published tick may lag behind the reading. A slot ahead of it would make the shard's owner write an older
-    // lap over a newer one.
-    Some(Tick::at(reading.saturating_sub(age)).min(newest))
+    Some(now.saturating_sub(age))
 }
 
 /// The events of a window: in the slots that lie inside it, and in the slot that its far edge cuts.
@@ -162,17 +158,6 @@ pub(crate) struct Run<U: Unit> {
     pub(crate) ticks: usize,
 }
 
-/// The 60 ticks up to and including `newest`, split where the ring wraps.
-fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
-    let ticks = usize::try_from(WINDOW).unwrap_or(SLOTS);
-    let first = newest.earlier(WINDOW - 1);
-    let before_wrap = (SLOTS - first.index()).min(ticks);
-    let after_wrap = ticks - before_wrap;
-    let second = newest.earlier(after_wrap.saturating_sub(1) as u64);
-    let run = |first, ticks| Run { first, ticks };
-    [run(first, before_wrap), run(second, after_wrap)]
-}
-
 /// The last 60 ticks before a reading, exact to the nanosecond.
 ///
 /// ```text
@@ -184,54 +169,45 @@ fn runs<U: Unit>(newest: Tick<U>) -> [Run<U>; 2] {
 /// ```
 ///
 /// The partial slot is weighted by the fraction of it inside the window, as if its events were spread evenly over the
-/// time in which it was recorded: the whole tick, or the rest of it after the counter was created.
+/// time in which it was recorded: the whole tick, or the rest of it from where the counter's events begin.
 #[derive(Debug)]
 pub(crate) struct Window<U: Unit> {
-    partial: Tick<U>,
-    full: [Run<U>; 2],
+    /// The tick that the far edge cuts.
+    pub(crate) partial: Tick<U>,
+    /// The ticks inside the window, split where the ring wraps.
+    pub(crate) full: [Run<U>; 2],
     /// Nanoseconds of the partial slot that lie inside the window.
     inside: u64,
     /// Nanoseconds of the partial slot in which events were recorded.
     recorded: u64,
-    /// The divisor of the rate: the window's length or the counter's age, at least one second.
-    span: u64,
+    /// Nanoseconds that the counter has covered, at most the window's length.
+    covered: u64,
 }
 
 impl<U: Unit> Window<U> {
-    /// The window that ends at `reading`, of a counter created at `created_at`, while threads record in the tick
-    /// `newest`.
-    pub(crate) fn ending(reading: Nanos, newest: Tick<U>, created_at: Nanos) -> Self {
-        let age = reading.saturating_sub(created_at);
+    /// The window that ends at `reading`, of a counter whose events begin at `since`, while threads record in the
+    /// tick `newest`.
+    pub(crate) fn ending(reading: Nanos, newest: Tick<U>, since: Nanos) -> Self {
         let into_newest = reading.saturating_sub(newest.start()).min(U::NANOS);
         let partial = newest.earlier(WINDOW);
-        let recorded = match (partial.start() + U::NANOS).checked_sub(created_at) {
-            Some(recorded) if recorded > 0 => recorded.min(U::NANOS),
-            // The counter is younger than this slot: `observe_at` filled it, evenly for all that is known.
-            _ => U::NANOS,
-        };
+        // A slot that ends before `since` has no events: any divisor but zero will do.
+        let recorded = (partial.start() + U::NANOS).saturating_sub(since).clamp(1, U::NANOS);
+        let first = newest.earlier(WINDOW - 1);
+        let before_wrap = (SLOTS as u64 - first.index() as u64).min(WINDOW);
+        let after_wrap = WINDOW - before_wrap;
+        let run = |first, ticks| Run { first, ticks: usize::try_from(ticks).unwrap_or(SLOTS) };
         Self {
             partial,
-            full: runs(newest),
+            full: [run(first, before_wrap), run(newest.earlier(after_wrap.saturating_sub(1)), after_wrap)],
             inside: (U::NANOS - into_newest).min(recorded),
             recorded,
-            span: age.clamp(Second::NANOS, WINDOW * U::NANOS),
+            covered: reading.saturating_sub(since).min(WINDOW * U::NANOS),
         }
-    }
-
-    /// The ticks that lie inside the window, as runs of adjacent slots.
-    pub(crate) fn full(&self) -> &[Run<U>; 2] {
-        &self.full
-    }
-
-    /// The tick that the window's far edge cuts.
-    pub(crate) fn partial(&self) -> Tick<U> {
-        self.partial
     }
 
     /// The window's events in units of 1 / `recorded`. 128 bits hold any sum of 64-bit counts.
     fn scaled(&self, count: WindowCount) -> u128 {
-        let (recorded, inside) = (u128::from(self.recorded), u128::from(self.inside));
-        u128::from(count.full) * recorded + u128::from(count.partial) * inside
+        u128::from(count.full) * u128::from(self.recorded) + u128::from(count.partial) * u128::from(self.inside)
     }
 
     /// The window's events, rounded to the nearest whole number.
@@ -240,10 +216,15 @@ impl<U: Unit> Window<U> {
         u64::try_from((self.scaled(count) + recorded / 2) / recorded).unwrap_or(u64::MAX)
     }
 
-    /// Events per second over the window, or over the counter's age if that is shorter.
+    /// Whether the counter has covered the least time that a rate is divided by.
+    pub(crate) fn covers_a_second(&self) -> bool {
+        self.covered >= Second::NANOS
+    }
+
+    /// Events per second over the window, or over the time covered if that is shorter.
     pub(crate) fn rate_per_second(&self, count: WindowCount) -> f64 {
         let events = self.scaled(count).saturating_mul(u128::from(Second::NANOS));
-        let time = u128::from(self.recorded) * u128::from(self.span);
+        let time = u128::from(self.recorded) * u128::from(self.covered.max(Second::NANOS));
         // The integer part is divided as integers: the terms exceed a float's 53 bits, and an even stream of 100 per
         // second must read 100.0, not 100.00000000000001.
         (events / time) as f64 + (events % time) as f64 / time as f64
@@ -283,9 +264,9 @@ mod tests {
     #[test]
     fn count_is_zero_in_other_laps() {
         let tick = second(5);
-        assert_eq!(tick.count_in(tick.word() + 3), 3);
+        assert_eq!(tick.count_in(Word(tick.word().0 + 3)), 3);
         for other in [second(5 + 64), second(5).earlier(64)] {
-            assert_eq!(other.count_in(tick.word() + 3), 0);
+            assert_eq!(other.count_in(Word(tick.word().0 + 3)), 0);
         }
     }
 
@@ -298,9 +279,9 @@ mod tests {
         assert_eq!(window.rate_per_second(count).to_bits(), 101.25f64.to_bits());
         let ticks =
             |run: &Run<Second>| iter::successors(Some(run.first), |tick| Some(tick.next_in_lap())).take(run.ticks);
-        let full: Vec<_> = window.full().iter().flat_map(ticks).collect();
+        let full: Vec<_> = window.full.iter().flat_map(ticks).collect();
         assert_eq!(full, (41..=100).map(second).collect::<Vec<_>>());
-        assert_eq!(window.partial(), second(40));
+        assert_eq!(window.partial, second(40));
     }
 
     #[test]
@@ -313,18 +294,11 @@ mod tests {
     #[test]
     fn event_is_placed_by_its_age() {
         let now = START + 100 * Second::NANOS + 1;
-        let tick = |age| tick_for_age::<Second>(now, Tick::at(now), age);
+        let tick = |age| reading_for_age::<Second>(now, age).map(Tick::at);
         assert_eq!(tick(Duration::ZERO), Some(second(100)));
         assert_eq!(tick(Duration::from_nanos(2)), Some(second(99)));
         assert_eq!(tick(Duration::from_secs(60)), Some(second(40)));
         assert_eq!(tick(Duration::from_nanos(60 * Second::NANOS + 1)), None);
         assert_eq!(tick(Duration::MAX), None);
-    }
-
-    #[test]
-    fn event_is_not_placed_ahead_of_a_late_ticker() {
-        let now = START + 100 * Second::NANOS + 1;
-        let tick = tick_for_age(now, second(99), Duration::ZERO);
-        assert_eq!(tick, Some(second(99)));
     }
 }

@@ -20,7 +20,8 @@ use crate::time::{Minute, WindowCount};
 
 /// Counts issued, revoked and expired tokens.
 ///
-/// Clones share the counters. Recording takes no lock and retries nothing.
+/// Clones share the counters. Recording is wait-free, with the exceptions of
+/// [`EnvelopeCounters`](crate::EnvelopeCounters#progress) for a thread's first events.
 ///
 /// ```
 /// use parsec_telemetry::TokenCounters;
@@ -32,11 +33,6 @@ use crate::time::{Minute, WindowCount};
 /// let stats = tokens.snapshot();
 /// assert_eq!((stats.issued_last_hour, stats.revoked_last_hour, stats.active_count), (2, 1, 1));
 /// ```
-///
-/// # Progress
-///
-/// Recording is wait-free, with the exceptions of [`EnvelopeCounters`](crate::EnvelopeCounters#progress) for a
-/// thread's first events.
 #[derive(Clone)]
 pub struct TokenCounters {
     recorder: Arc<Recorder<TokenShard>>,
@@ -49,9 +45,9 @@ impl TokenCounters {
         Self::builder().build()
     }
 
-    /// Returns a builder, for another clock.
+    /// Returns a builder, for another clock or more threads.
     pub fn builder() -> TokenCountersBuilder {
-        TokenCountersBuilder { clock: None }
+        TokenCountersBuilder { clock: None, shards: None }
     }
 
     /// Records a token issued now.
@@ -87,12 +83,16 @@ impl TokenCounters {
 
     /// Returns the current numbers.
     ///
-    /// Every event recorded before the call is included, and none twice. A snapshot that includes a revocation or
-    /// expiry also includes the issuance it belongs to, so `active_count` is negative only if more tokens were
-    /// retired than issued.
+    /// Every event recorded before the call is included, and none twice. `active_count` is negative only if more tokens
+    /// were revoked or expired than issued.
     #[must_use]
     pub fn snapshot(&self) -> TokenStats {
-        self.recorder.snapshot()
+        let window = self.recorder.window();
+        let active_count = self.recorder.active();
+        let (mut issued, mut revoked) = (WindowCount::default(), WindowCount::default());
+        self.recorder.shards().for_each(|shard| revoked.add(shard.revoked.ring.window_sum(&window)));
+        self.recorder.shards().for_each(|shard| issued.add(shard.issued.ring.window_sum(&window)));
+        TokenStats { issued_last_hour: window.count(issued), revoked_last_hour: window.count(revoked), active_count }
     }
 }
 
@@ -120,17 +120,11 @@ impl Source for TokenCounters {
 }
 
 /// Configures [`TokenCounters`].
-///
-/// ```
-/// use parsec_telemetry::{ManualClock, TokenCounters};
-///
-/// let tokens = TokenCounters::builder().clock(ManualClock::new().clock()).build();
-/// assert_eq!(tokens.snapshot().active_count, 0);
-/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct TokenCountersBuilder {
     clock: Option<CoarseClock>,
+    shards: Option<usize>,
 }
 
 impl TokenCountersBuilder {
@@ -140,11 +134,18 @@ impl TokenCountersBuilder {
         self
     }
 
+    /// Sets for how many recording threads memory is allocated up front, as
+    /// [`EnvelopeCountersBuilder::preallocated_shards`](crate::EnvelopeCountersBuilder::preallocated_shards) does.
+    pub fn preallocated_shards(mut self, threads: usize) -> Self {
+        self.shards = Some(threads);
+        self
+    }
+
     /// Creates the counters.
     #[must_use]
     pub fn build(self) -> TokenCounters {
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        TokenCounters { recorder: Arc::new(Recorder::new(clock, TokenShard::new)) }
+        TokenCounters { recorder: Arc::new(Recorder::new(clock, self.shards, TokenShard::new)) }
     }
 }
 
@@ -157,31 +158,12 @@ enum Event {
 }
 
 impl Recorder<TokenShard> {
-    fn snapshot(&self) -> TokenStats {
-        let window = self.window();
-        let (mut issued, mut revoked) = (WindowCount::default(), WindowCount::default());
-        let active_count = self.active(
-            |shard| revoked.add(shard.revoked.ring.window_sum(&window)),
-            |shard| issued.add(shard.issued.ring.window_sum(&window)),
-        );
-        TokenStats { issued_last_hour: window.count(issued), revoked_last_hour: window.count(revoked), active_count }
-    }
-
-    /// The number of tokens issued and not retired. Reads all retirements before any issuance, and calls `first` and
-    /// `then` with each shard in these two passes.
-    fn active(&self, mut first: impl FnMut(&TokenShard), mut then: impl FnMut(&TokenShard)) -> i64 {
+    /// The number of tokens issued and not retired.
+    fn active(&self) -> i64 {
         // No sum overflows within 500 years.
-        let (mut issued, mut retired) = (0_u64, 0_u64);
-        self.shards().for_each(|shard| {
-            // Acquire: partner of the Release in `TOTALS`.
-            retired += shard.revoked.total.load(Acquire) + shard.expired.load(Acquire);
-            first(shard);
-        });
-        self.shards().for_each(|shard| {
-            // Relaxed: the loads above order it.
-            issued += shard.issued.total.load(Relaxed);
-            then(shard);
-        });
+        let retired = |shard: &TokenShard| shard.revoked.total.load(Acquire) + shard.expired.load(Acquire);
+        let retired: u64 = self.shards().map(retired).sum();
+        let issued: u64 = self.shards().map(|shard| shard.issued.total.load(Relaxed)).sum();
         // Two's complement: right for every difference that fits.
         issued.wrapping_sub(retired).cast_signed()
     }
@@ -203,7 +185,7 @@ impl TokenShard {
 impl Shard for TokenShard {
     type Unit = Minute;
     type Event = Event;
-    // Partner of the Acquire in `active`. Issuances do not need it, and on x86-64 it costs nothing.
+    // Issuances do not need it, and on x86-64 it costs nothing.
     const TOTALS: Ordering = Release;
 
     #[inline]
@@ -228,10 +210,14 @@ impl Shard for TokenShard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::SLOTS;
     use crossbeam_utils::CachePadded;
 
     #[test]
     fn shard_size_matches_the_design_page() {
+        let bytes = (2 * (SLOTS + 2) + 1) * 8;
+        assert_eq!(size_of::<CachePadded<TokenShard>>(), bytes.next_multiple_of(align_of::<CachePadded<()>>()));
+        #[cfg(target_arch = "x86_64")]
         assert_eq!(size_of::<CachePadded<TokenShard>>(), 1152);
     }
 }
@@ -246,7 +232,7 @@ mod loom {
 
     fn reader(tokens: &TokenCounters) -> thread::JoinHandle<i64> {
         let tokens = tokens.clone();
-        thread::spawn(move || tokens.recorder.active(|_| {}, |_| {}))
+        thread::spawn(move || tokens.recorder.active())
     }
 
     /// Invariant: a reader that sees a retirement also sees the issuance it belongs to.
@@ -260,7 +246,7 @@ mod loom {
             tokens.issued();
             tokens.revoked();
             let active = reader.join().unwrap();
-            assert_eq!(tokens.recorder.active(|_| {}, |_| {}), 0);
+            assert_eq!(tokens.recorder.active(), 0);
             active
         });
         // 2 if both retirements were stored after the reader's first pass.

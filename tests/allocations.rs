@@ -7,7 +7,9 @@
 //! 2. The exceptions are a thread's first event and a new name. Outside of the slab, a first event allocates the
 //!    thread's shard and sometimes a row of cells for shards; in the slab it allocates nothing. A new name is copied
 //!    once.
-//! 3. A snapshot allocates in proportion to the names that it holds, and rendering into a used buffer allocates
+//! 3. A counter takes what the design page says: a shard for each thread of the slab and one more, and a table of names.
+//!    With the 32 shards of a machine with 16 cores or more this is at most 48 KiB.
+//! 4. A snapshot allocates in proportion to the names that it holds, and rendering into a used buffer allocates
 //!    nothing, except that a text page sorts its alerts. The thousandth time allocates as much as the first.
 //!
 //! Allocations are measured over all threads. So this file has a single test, which first waits until the test runner
@@ -68,8 +70,12 @@ fn recording_allocates_nothing_and_reading_a_constant_amount() {
 
     check_recording();
     check_first_events();
+    check_memory();
     check_reading();
 }
+
+/// The bytes of a shard of 64 aspects, and of one of tokens: 131 to 133 words, padded to cache lines.
+const SHARD: usize = (131 * 8_usize).next_multiple_of(align_of::<crossbeam_utils::CachePadded<()>>());
 
 // Properties 1 and 2
 
@@ -186,7 +192,6 @@ fn first_events_of_new_thread(recorders: &Recorders) -> [Stats; 3] {
 }
 
 fn check_first_events() {
-    const SHARD: usize = 1152;
     let recorders = Recorders::new();
     for first in first_events_of_new_thread(&recorders) {
         assert_eq!(first.allocations, 0, "in the slab: {first:?}");
@@ -215,6 +220,37 @@ fn check_first_events() {
 }
 
 // Property 3
+
+fn check_memory() {
+    let clock = ManualClock::new();
+    for (threads, slab) in [(0, 16), (16, 16), (17, 32), (32, 32), (100, 128)] {
+        let (mut envelopes, mut tokens) = (None, None);
+        let created = [
+            allocated(|| {
+                let builder = EnvelopeCounters::builder().clock(clock.clock());
+                envelopes = Some(builder.preallocated_shards(threads).build());
+            }),
+            allocated(|| {
+                let builder = TokenCounters::builder().clock(clock.clock());
+                tokens = Some(builder.preallocated_shards(threads).build());
+            }),
+        ];
+        let bytes = created.map(|created| created.bytes_allocated);
+        println!("{threads} preallocated shards: envelopes and tokens take {bytes:?} bytes");
+        assert!(bytes[0] <= (slab + 1) * SHARD + 7 * 1024 && bytes[1] <= (slab + 1) * SHARD + 1024);
+        assert!(bytes.iter().all(|&bytes| bytes >= (slab + 1) * SHARD));
+        assert!(slab > 32 || bytes.iter().all(|&bytes| bytes <= 48 * 1024));
+        // A recording thread adds nothing.
+        let (envelopes, tokens) = (envelopes.expect("created above"), tokens.expect("created above"));
+        thread::scope(|scope| {
+            let record = || assert_eq!(allocations(|| tokens.issued()), 0);
+            scope.spawn(record).join().expect("no panic");
+        });
+        drop(envelopes);
+    }
+}
+
+// Property 4
 
 /// The allocations of each part of reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -89,9 +89,9 @@ fn event_before_the_creation_of_counter_and_clock_counts() {
     for age in [SECOND, 30 * SECOND, MINUTE] {
         envelopes.observe_at(clock.now() - age, "data");
     }
-    assert_eq!((rate(&envelopes), total(&envelopes)), (3.0, 3));
+    assert_eq!((rate(&envelopes), total(&envelopes)), (3.0 / 60.0, 3));
     envelopes.observe_at(clock.now() - MINUTE - NANO, "data");
-    assert_eq!((rate(&envelopes), total(&envelopes)), (3.0, 4));
+    assert_eq!((rate(&envelopes), total(&envelopes)), (3.0 / 60.0, 4));
 
     let (clock, tokens) = tokens_created_at(Duration::ZERO);
     for age in [MINUTE, 30 * MINUTE, HOUR] {
@@ -100,6 +100,68 @@ fn event_before_the_creation_of_counter_and_clock_counts() {
     assert_eq!(last_hour(&tokens), (3, 0));
     tokens.issued_at(clock.now() - HOUR - NANO);
     assert_eq!(last_hour(&tokens), (3, 0));
+}
+
+/// A broker replays the last minute at its start, in any order, beside events that happen now.
+#[test]
+fn sixty_events_of_the_last_minute_that_are_replayed_at_start_read_one_a_second() {
+    for phase in [0, 1, 300, 999] {
+        for newest_first in [false, true] {
+            let (clock, envelopes) = envelopes_created_at(Duration::from_millis(phase));
+            let mut ages: Vec<u32> = (1..=60).collect();
+            if newest_first {
+                ages.reverse();
+            }
+            for age in ages {
+                envelopes.observe_at(clock.now() - age * SECOND, "data");
+            }
+            assert_eq!(rate(&envelopes), 1.0, "created at {phase} ms");
+            // And on from there.
+            for _ in 0..200 {
+                clock.advance(SECOND);
+                envelopes.observe("data");
+                assert!((rate(&envelopes) - 1.0).abs() <= 1.0 / 60.0, "{} at {phase} ms", rate(&envelopes));
+            }
+        }
+    }
+}
+
+#[test]
+fn rate_is_divided_by_the_time_since_the_oldest_placed_event() {
+    let (clock, envelopes) = envelopes_created_at(Duration::from_millis(700));
+    envelopes.observe("data");
+    assert_eq!(rate(&envelopes), 1.0);
+    // Not before the creation: no change.
+    envelopes.observe_at(clock.now(), "data");
+    envelopes.observe_at(clock.now() + HOUR, "data");
+    assert_eq!(rate(&envelopes), 3.0);
+    // Older than the window: in the totals only.
+    envelopes.observe_at(clock.now() - 2 * MINUTE, "data");
+    assert_eq!(rate(&envelopes), 3.0);
+    envelopes.observe_at(clock.now() - SECOND / 2, "data");
+    assert_eq!(rate(&envelopes), 4.0);
+    envelopes.observe_at(clock.now() - 10 * SECOND, "data");
+    envelopes.observe_at(clock.now() - 5 * SECOND, "data");
+    assert_eq!(rate(&envelopes), 0.6);
+    clock.advance(2 * SECOND);
+    assert_eq!(rate(&envelopes), 0.5);
+    clock.advance(48 * SECOND);
+    assert_eq!(rate(&envelopes), 0.1);
+}
+
+/// The replayed tokens of the creation's minute were spread over more of it than the counter has existed.
+#[test]
+fn tokens_replayed_at_start_leave_the_hour_evenly() {
+    let (clock, tokens) = tokens_created_at(59 * SECOND);
+    for age in 0..60 {
+        tokens.issued_at(clock.now() - age * SECOND);
+    }
+    // The oldest, at the start of the minute, is one hour old.
+    clock.advance(HOUR - 59 * SECOND);
+    for left in (0..=60).rev() {
+        assert_eq!(last_hour(&tokens), (left, 0));
+        clock.advance(SECOND);
+    }
 }
 
 #[test]

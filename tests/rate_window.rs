@@ -3,7 +3,7 @@
 //! Properties:
 //!
 //! 1. A rate is the events of the last 60 seconds divided by 60. In a counter's first minute they are divided by its
-//!    age, which counts as at least one second.
+//!    age, which counts as at least one second. A counter that is younger than a second and empty has no rate.
 //! 2. The slot at the window's far edge is weighted by the fraction of it that is inside.
 //! 3. So an even stream of 100 events a second reads 100.0 at any phase of the second.
 
@@ -201,7 +201,7 @@ fn burst_after_idle_time_without_snapshots_excludes_older_events() {
 fn rate_of_a_new_counter_is_divided_by_its_age_of_at_least_one_second() {
     for created in [0, 1, 370, 999] {
         let (clock, envelopes) = envelopes_created_at(Duration::from_millis(created));
-        assert_eq!(rate(&envelopes), 0.0);
+        assert!(rate(&envelopes).is_nan());
         for _ in 0..300 {
             envelopes.observe("data");
         }
@@ -221,6 +221,21 @@ fn rate_of_a_new_counter_is_divided_by_its_age_of_at_least_one_second() {
             age = millis;
             assert_eq!(rate(&envelopes), expected, "created at {created} ms, {millis} ms old");
         }
+    }
+}
+
+/// No rule on a rate of zero fires before anything could have been counted.
+#[test]
+fn rate_of_an_empty_counter_is_nan_in_its_first_second() {
+    for created in [0, 1, 999] {
+        let (clock, envelopes) = envelopes_created_at(Duration::from_millis(created));
+        assert!(rate(&envelopes).is_nan());
+        clock.advance(Duration::from_nanos(999_999_999));
+        assert!(rate(&envelopes).is_nan());
+        clock.advance(NANO);
+        assert_eq!(rate(&envelopes), 0.0);
+        clock.advance(HOUR);
+        assert_eq!(rate(&envelopes), 0.0);
     }
 }
 

@@ -28,6 +28,7 @@ const LONG: Duration = Duration::from_secs(600);
 #[derive(Default)]
 struct Gate {
     is_shut: Mutex<bool>,
+    waiting: AtomicU64,
     opened: Condvar,
 }
 
@@ -39,7 +40,9 @@ impl Gate {
 
     fn pass(&self) {
         let is_shut = self.is_shut.lock().expect("no panic");
+        self.waiting.fetch_add(1, SeqCst);
         let _open = self.opened.wait_while(is_shut, |is_shut| *is_shut).expect("no panic");
+        self.waiting.fetch_sub(1, SeqCst);
     }
 }
 
@@ -331,6 +334,68 @@ fn rule_that_panics_keeps_its_state() {
     assert_eq!(failed.rules[0].error.as_deref(), Some("panicked: two channels"));
     assert_eq!(failed.alerts.len(), 1);
     assert_eq!(aggregator.snapshot().rules[0].error, None);
+}
+
+#[test]
+fn rule_that_blocks_for_one_page_is_not_followed_by_an_older_snapshot() {
+    let gate = Arc::new(Gate::default());
+    let blocking = Arc::clone(&gate);
+    let rule = AlertRule::new("blocks", Severity::Info, move |_| {
+        blocking.pass();
+        false
+    });
+    let probe = Arc::new(Probe { schedule: Schedule::Inline, ..Default::default() });
+    let aggregator = Aggregator::new().source(probe).with_alerts(vec![rule]).expect("a valid rule");
+    let site = Arc::new(Site::with(Server::builder(aggregator).max_snapshot_age(LONG)));
+    gate.set_shut(true);
+    // Waits for the rule, with the snapshot of the first call.
+    let patient = std::thread::spawn({
+        let site = Arc::clone(&site);
+        move || site.page(LONG)
+    });
+    wait_for("the rule", || gate.waiting.load(SeqCst) == 1);
+    let newest = site.page(SHORT).channels.total_active;
+    assert_eq!(newest, 2);
+    gate.set_shut(false);
+    assert_eq!(patient.join().expect("no panic").channels.total_active, 1);
+    assert!(site.page(LONG).channels.total_active >= newest, "the counter fell");
+}
+
+#[test]
+fn report_that_arrives_after_a_deadline_is_shown_although_the_page_may_be_old() {
+    let probe = Arc::new(Probe::default());
+    probe.gate.set_shut(true);
+    let aggregator = Aggregator::new().source(Arc::clone(&probe));
+    let site = Site::with(Server::builder(aggregator).max_snapshot_age(LONG));
+    assert_eq!(site.page(SHORT).sources[0].age_seconds, None);
+    probe.gate.set_shut(false);
+    wait_for("the report", || site.page(LONG).channels.total_active == 1);
+}
+
+#[test]
+fn page_that_waits_for_a_blocked_call_takes_the_report_of_a_later_one() {
+    /// Only its first call blocks.
+    #[derive(Default)]
+    struct FirstBlocks(AtomicU64, Gate);
+    impl Source for FirstBlocks {
+        fn channels(&self) -> Option<ChannelStats> {
+            let calls = self.0.fetch_add(1, SeqCst) + 1;
+            if calls == 1 {
+                self.1.pass();
+            }
+            Some(ChannelStats { total_active: calls, ..Default::default() })
+        }
+    }
+
+    let source = Arc::new(FirstBlocks::default());
+    source.1.set_shut(true);
+    let aggregator = Aggregator::new().source(Arc::clone(&source));
+    let site = Site::new(aggregator.clone());
+    let page = std::thread::spawn(move || site.page(LONG));
+    wait_for("the call of the page", || source.1.waiting.load(SeqCst) == 1);
+    assert_eq!(aggregator.snapshot().channels.total_active, 2);
+    assert_eq!(page.join().expect("no panic").channels.total_active, 2);
+    source.1.set_shut(false);
 }
 
 #[test]

@@ -47,13 +47,14 @@ impl Source for Database {
 }
 
 #[test]
-fn stale_source_is_logged_once_and_so_is_its_return() {
+fn stale_source_is_logged_once_from_the_start_and_so_is_its_return() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let is_reachable = Arc::new(AtomicBool::new(true));
+    let is_reachable = Arc::new(AtomicBool::new(false));
     let aggregator = Aggregator::new().named_source("sessions", Database(Arc::clone(&is_reachable)));
     tracing::subscriber::with_default(subscriber, || {
-        for (reachable, expected) in [(true, "source reports"), (false, "source is stale"), (true, "source reports")] {
+        for (reachable, expected) in [(false, "source is stale"), (true, "source reports"), (false, "source is stale")]
+        {
             is_reachable.store(reachable, SeqCst);
             for _ in 0..3 {
                 let _ = aggregator.snapshot();

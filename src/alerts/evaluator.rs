@@ -22,19 +22,22 @@ struct State {
     rules: RuleStates,
     /// The snapshot that the worker is to evaluate, and its reading.
     requested: Option<(Arc<Snapshot>, Nanos)>,
-    running: Option<Running>,
-}
-
-/// An evaluation in progress.
-struct Running {
-    /// The rule that is being evaluated.
-    rule: usize,
-    is_awaited: bool,
+    /// The rule that the worker evaluates.
+    running: Option<usize>,
+    /// Whether the evaluation is no longer waited for, and whether the rule that is to blame has been named.
+    is_abandoned: bool,
+    is_named: bool,
 }
 
 impl Evaluator {
     pub(crate) fn new(rules: Vec<AlertRule>, collector: Arc<Worker>) -> Self {
-        let state = State { rules: RuleStates::new(rules.len()), requested: None, running: None };
+        let state = State {
+            rules: RuleStates::new(rules.len()),
+            requested: None,
+            running: None,
+            is_abandoned: false,
+            is_named: false,
+        };
         Self { rules, state: Mutex::new(state), worker: Worker::default(), collector }
     }
 
@@ -65,18 +68,19 @@ impl Evaluator {
         state.requested.is_none() && state.running.is_none()
     }
 
-    /// Returns whether a rule has not returned by the deadline of a page, and still has not.
+    /// Returns whether an evaluation has not ended by the deadline of a page, and still has not.
     pub(crate) fn is_stuck(&self) -> bool {
-        lock(&self.state).running.as_ref().is_some_and(|running| !running.is_awaited)
+        lock(&self.state).is_abandoned
     }
 
-    /// Gives up the evaluation in progress: its rule is named and counted as failed, once.
+    /// Gives up the evaluation in progress. Its rule is named, and counted as failed once.
     pub(crate) fn abandon(&self) {
-        let State { rules, running, .. } = &mut *lock(&self.state);
-        if let Some(running) = running
-            && mem::take(&mut running.is_awaited)
+        let mut state = lock(&self.state);
+        state.is_abandoned = state.requested.is_some() || state.running.is_some();
+        if let Some(rule) = state.running
+            && !mem::replace(&mut state.is_named, true)
         {
-            rules.fail(running.rule, "condition did not return by the deadline of a page");
+            state.rules.fail(rule, "condition did not return by the deadline of a page");
         }
     }
 
@@ -92,14 +96,12 @@ impl Evaluator {
             let Some(request) = state.requested.take() else {
                 return false;
             };
-            state.running = Some(Running { rule: 0, is_awaited: true });
+            state.running = Some(0);
             request
         };
         let mut outcomes = Vec::with_capacity(self.rules.len());
         for (index, rule) in self.rules.iter().enumerate() {
-            if let Some(running) = &mut lock(&self.state).running {
-                running.rule = index;
-            }
+            lock(&self.state).running = Some(index);
             outcomes.push(rule.evaluate(&snapshot));
         }
         let at = snapshot.at;
@@ -107,7 +109,7 @@ impl Evaluator {
         drop(snapshot);
         let mut state = lock(&self.state);
         state.rules.apply(at, reading, outcomes);
-        state.running = None;
+        (state.running, state.is_abandoned, state.is_named) = (None, false, false);
         true
     }
 }

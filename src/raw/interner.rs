@@ -15,6 +15,8 @@
 //! # Orderings
 //!
 //! A tag is stored last, with `Release`, and loaded with `Acquire`: a thread that sees it sees the id and the name.
+//! The length is published in the same way. The holder of the lock is the only writer and loads its own stores with
+//! `Relaxed`.
 //!
 //! # Progress
 //!
@@ -23,7 +25,9 @@
 
 use std::sync::{OnceLock, PoisonError};
 
-use crate::sync::{Acquire, Atomic, Mutex, Relaxed, Release};
+use bytemuck::{Pod, Zeroable};
+
+use crate::sync::{Acquire, Atomic, Mutex, Relaxed, Release, Word};
 
 /// The name of all events whose own name has no id.
 pub(crate) const OVERFLOW_NAME: &str = "__overflow__";
@@ -44,14 +48,14 @@ pub(crate) struct Interner {
     mask: usize,
     /// Indexed by id. The first is [`OVERFLOW_NAME`].
     by_id: Box<[OnceLock<Box<str>>]>,
-    /// The number of ids in use. Written under the lock only.
+    /// The number of ids in use.
     len: Atomic<usize>,
     insert_lock: Mutex<()>,
 }
 
 /// A cell of the table, vacant while its tag is [`Tag::VACANT`].
 struct Entry {
-    tag: Atomic<u64>,
+    tag: Atomic<Tag>,
     id: Atomic<usize>,
 }
 
@@ -60,7 +64,7 @@ impl Interner {
     pub(crate) fn new(capacity: usize) -> Self {
         let ids = capacity + 1;
         let entries = (2 * ids).next_power_of_two();
-        let entry = |_| Entry { tag: Atomic::new(Tag::VACANT.0), id: Atomic::new(OVERFLOW) };
+        let entry = |_| Entry { tag: Atomic::new(Tag::VACANT), id: Atomic::new(OVERFLOW) };
         let interner = Self {
             entries: (0..entries).map(entry).collect(),
             mask: entries - 1,
@@ -77,12 +81,12 @@ impl Interner {
     /// Inlines only the common case, a short name in the first entry that is probed.
     #[inline]
     pub(crate) fn intern(&self, name: &str) -> usize {
-        let Some(tag) = Tag::inline(name) else {
+        let Some(tag) = Tag::inline(name.as_bytes()) else {
             return self.intern_long(name);
         };
         let entry = self.entry(tag.probe_start());
-        // Acquire: as in `find`. The empty name has the tag of a vacant entry, which has no id.
-        if entry.tag.load(Acquire) == tag.0 && tag != Tag::VACANT {
+        // The empty name has the tag of a vacant entry, which has no id.
+        if entry.tag.load(Acquire) == tag && tag != Tag::VACANT {
             return entry.id.load(Relaxed);
         }
         self.intern_slow(name)
@@ -91,21 +95,18 @@ impl Interner {
     /// The same for a name that its tag does not contain.
     #[inline(never)]
     fn intern_long(&self, name: &str) -> usize {
-        let id = self.first_probe(name.as_bytes());
-        id.unwrap_or_else(|| self.intern_slow(name))
+        self.first_probe(name.as_bytes()).unwrap_or_else(|| self.intern_slow(name))
     }
 
     /// The id of a name of 9 to 64 bytes, if it is in the first entry probed. Hashes and compares whole words, which
     /// takes fewer instructions than a call to `memcmp`.
     #[inline]
     fn first_probe(&self, name: &[u8]) -> Option<usize> {
-        let tag = Tag::hashed(name.len(), ends(name)?);
+        let tag = Tag::hashed(name)?;
         let entry = self.entry(tag.probe_start());
-        // Acquire: as in `find`.
-        if entry.tag.load(Acquire) != tag.0 {
+        if entry.tag.load(Acquire) != tag {
             return None;
         }
-        // Relaxed: published by the tag.
         let id = entry.id.load(Relaxed);
         let held = self.by_id.get(id)?.get()?.as_bytes();
         let is_equal = held.len() == name.len()
@@ -121,7 +122,7 @@ impl Interner {
 
     #[inline(never)]
     fn intern_slow(&self, name: &str) -> usize {
-        self.find(name).unwrap_or_else(|| self.insert(name))
+        self.find(name).unwrap_or_else(|_| self.insert(name))
     }
 
     /// The entry at a position, modulo the table's length.
@@ -130,25 +131,23 @@ impl Interner {
         &self.entries[position & self.mask]
     }
 
-    /// The id of a known name.
+    /// The id of a known name, or the vacant entry where a new one belongs.
     #[inline]
-    fn find(&self, name: &str) -> Option<usize> {
-        let tag = Tag::of(name);
+    fn find(&self, name: &str) -> Result<usize, &Entry> {
+        let tag = Tag::of(name.as_bytes());
         let mut position = tag.probe_start();
         // Ends, since at least half of the entries are vacant.
         loop {
             let entry = self.entry(position);
-            // Acquire: partner of the Release in `insert`, which publishes the id and the name.
-            match Tag(entry.tag.load(Acquire)) {
-                Tag::VACANT => return None,
-                seen if seen == tag => {
-                    // Relaxed: published by the tag.
-                    let id = entry.id.load(Relaxed);
-                    if name.len() <= Tag::INLINE || self.name(id) == name {
-                        return Some(id);
-                    }
+            let seen = entry.tag.load(Acquire);
+            if seen == Tag::VACANT {
+                return Err(entry);
+            }
+            if seen == tag {
+                let id = entry.id.load(Relaxed);
+                if name.len() <= Tag::INLINE || self.name(id) == name {
+                    return Ok(id);
                 }
-                _ => {}
             }
             position += 1;
         }
@@ -163,33 +162,23 @@ impl Interner {
         if name.len() > MAX_NAME_LEN {
             return OVERFLOW;
         }
-        // Acquire: partner of the Release below. A full table stays as it is, so the lock is not needed; but this
-        // name may be the last one that was inserted.
-        if self.len.load(Acquire) == self.by_id.len() {
+        // A full table stays as it is, so the lock is not needed; but this name may be the last one inserted.
+        if self.len() == self.by_id.len() {
             return self.find(name).unwrap_or(OVERFLOW);
         }
         // The table is consistent even if a holder panicked: nothing below panics half-way.
         let _lock = self.insert_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = self.find(name) {
-            return id;
-        }
-        // Relaxed: written under the lock only, as is every tag.
+        let vacant = match self.find(name) {
+            Ok(id) => return id,
+            Err(vacant) => vacant,
+        };
         let id = self.len.load(Relaxed);
         let Some(cell) = self.by_id.get(id) else {
             return OVERFLOW;
         };
         cell.get_or_init(|| name.into());
-        let tag = Tag::of(name);
-        let mut position = tag.probe_start();
-        while self.entry(position).tag.load(Relaxed) != Tag::VACANT.0 {
-            position += 1;
-        }
-        let entry = self.entry(position);
-        // Relaxed: published by the tag.
-        entry.id.store(id, Relaxed);
-        // Release: partner of the Acquire in `intern` and `find`.
-        entry.tag.store(tag.0, Release);
-        // Release: partner of the Acquire above and in `len`.
+        vacant.id.store(id, Relaxed);
+        vacant.tag.store(Tag::of(name.as_bytes()), Release);
         self.len.store(id + 1, Release);
         id
     }
@@ -201,7 +190,6 @@ impl Interner {
 
     /// The number of ids in use.
     pub(crate) fn len(&self) -> usize {
-        // Acquire: partner of the Release in `insert`.
         self.len.load(Acquire)
     }
 
@@ -212,61 +200,60 @@ impl Interner {
 }
 
 /// A name in one word.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Tag(u64);
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+struct Tag(Word);
 
 impl Tag {
     /// The tag of the empty name, which is never in the table.
-    const VACANT: Self = Self(0);
+    const VACANT: Self = Self(Word(0));
 
     /// The length limit, in bytes, of names that their tag contains.
     const INLINE: usize = 8;
 
-    fn of(name: &str) -> Self {
-        let hashed = || Some(Self::hashed(name.len(), ends(name.as_bytes())?));
-        Self::inline(name).or_else(hashed).unwrap_or(Self::VACANT)
+    fn of(name: &[u8]) -> Self {
+        Self::inline(name).or_else(|| Self::hashed(name)).unwrap_or(Self::VACANT)
     }
 
     /// The complemented bytes of a short name, padded with zeros. No byte of a `str` is 0xff, so no complemented byte
     /// is zero, and padding is not mistaken for a part of the name.
     #[inline]
-    fn inline(name: &str) -> Option<Self> {
-        let bytes = name.as_bytes();
-        let word = match bytes.len() {
+    fn inline(name: &[u8]) -> Option<Self> {
+        let word = match name.len() {
             // The first and the last four bytes, which agree where they overlap.
             len @ 4..=Self::INLINE => {
-                let (first, last) = (half(bytes, 0), half(bytes, len - 4));
-                u64::from(!first) | (u64::from(!last) << (8 * (len - 4)))
+                let half = |bytes: &[u8; 4]| u64::from(!u32::from_le_bytes(*bytes));
+                half(name.first_chunk()?) | half(name.last_chunk()?) << (8 * (len - 4))
             }
             // The first, middle and last byte, which are all bytes of up to three.
             len @ 1..=3 => {
-                let byte = |at: usize| u64::from(!bytes[at]) << (8 * at);
+                let byte = |at: usize| u64::from(!name[at]) << (8 * at);
                 byte(0) | byte(len / 2) | byte(len - 1)
             }
-            0 => Self::VACANT.0,
+            0 => 0,
             _ => return None,
         };
-        Some(Self(word))
+        Some(Self(Word(word)))
     }
 
     /// A hash of a long name's length and [`ends`]. Longer names may differ only in between; the comparison tells
     /// them apart.
     #[inline]
-    fn hashed(len: usize, ends: [&[u8; 8]; 4]) -> Self {
-        let [a, b, c, d] = ends.map(|word| u64::from_le_bytes(*word));
+    fn hashed(name: &[u8]) -> Option<Self> {
+        let [a, b, c, d] = ends(name)?.map(|word| u64::from_le_bytes(*word));
         // Not rotated by a multiple of eight, so that equal letters do not cancel out.
         let mix = |hash: u64, word| hash.rotate_left(27) ^ word;
-        let hash = mix(mix(mix(len as u64 ^ a, b), c), d);
+        let hash = mix(mix(mix(name.len() as u64 ^ a, b), c), d);
         // Multiplied, so that the masked byte loses no part of the name. That byte is 1: no short name's tag begins
         // with it, since no `str` begins with its complement, 0xfe.
-        Self(hash.wrapping_mul(SPREAD) & !0xff | 0x01)
+        Some(Self(Word(hash.wrapping_mul(SPREAD) & !0xff | 0x01)))
     }
 
     /// The position at which probing begins, before it is reduced to the table's length.
     #[inline]
     fn probe_start(self) -> usize {
         // A multiplication mixes its upper half best, and the table is far smaller than 2^32.
-        (self.0.wrapping_mul(SPREAD) >> 32) as usize
+        (self.0.0.wrapping_mul(SPREAD) >> 32) as usize
     }
 }
 
@@ -275,14 +262,6 @@ impl Tag {
 fn ends(name: &[u8]) -> Option<[&[u8; 8]; 4]> {
     let len = name.len().min(16);
     Some([name.first_chunk()?, name[..len].last_chunk()?, name[name.len() - len..].first_chunk()?, name.last_chunk()?])
-}
-
-/// Four bytes from `at`.
-#[inline]
-fn half(bytes: &[u8], at: usize) -> u32 {
-    let mut half = [0; 4];
-    half.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(half)
 }
 
 /// 2^64 divided by the golden ratio: an odd number whose multiples lie far apart (Knuth, TAOCP 3, 6.4).
@@ -354,9 +333,9 @@ mod tests {
         names.extend(
             ["ab", "ba", "abc", "acb", "abcd", "abdc", "aé", "é", "\u{7f}", "日本", "日本a", "aa\0"].map(str::to_owned),
         );
-        let tags: HashSet<u64> = names.iter().map(|name| Tag::of(name).0).collect();
+        let tags: HashSet<u64> = names.iter().map(|name| Tag::of(name.as_bytes()).0.0).collect();
         assert_eq!(tags.len(), names.len());
-        let long = (9..200).map(|len| Tag::of(&"y".repeat(len)).0);
+        let long = (9..200).map(|len| Tag::of("y".repeat(len).as_bytes()).0.0);
         assert!(long.clone().all(|tag| !tags.contains(&tag) && tag & 0xff == 1));
         assert_eq!(long.collect::<HashSet<_>>().len(), 191);
     }

@@ -5,22 +5,27 @@
 //! - A shard in a bucket is owned by one thread beyond the slab. Finding it takes two more pointers.
 //! - The shared shard is for threads without an id and written by atomic read-modify-writes.
 //!
-//! A counter defines its [`Shard`] and uses a [`Recorder`] of it.
+//! # Orderings
+//!
+//! Loads of one's own words are `Relaxed`: an owner reads its own last store. Totals are stored as [`Shard::TOTALS`]
+//! says. `since` publishes nothing but itself.
 
 use std::time::SystemTime;
 
-use crate::clock::{CoarseClock, Published};
+use crossbeam_utils::CachePadded;
+
+use crate::clock::CoarseClock;
 use crate::raw::ring::Ring;
 use crate::raw::shards::{ShardRef, Shards};
-use crate::sync::{Atomic, Ordering, Relaxed};
-use crate::time::{Nanos, Tick, Window, tick_for_age};
+use crate::sync::{Atomic, Ordering, Relaxed, Word};
+use crate::time::{Nanos, Tick, Unit, Window, reading_for_age};
 
 /// The limit of a reported total: the largest integer that clients of the JSON page hold.
 pub(crate) const MAX_TOTAL: u64 = i64::MAX as u64;
 
 /// What one thread has recorded.
 pub(crate) trait Shard {
-    type Unit: Published;
+    type Unit: Unit;
     type Event: Copy;
 
     /// The ordering of stores to totals: `Release` if a reader that sees a total must also see what happened before
@@ -40,22 +45,22 @@ pub(crate) struct WindowedCounter<U> {
     pub(crate) total: Total,
 }
 
-impl<U: Published> WindowedCounter<U> {
+impl<U: Unit> WindowedCounter<U> {
     pub(crate) fn new() -> Self {
         Self { ring: Ring::new(), total: Total::new() }
     }
 }
 
 /// The number of events since the counter was created.
-pub(crate) struct Total(Atomic<u64>);
+pub(crate) struct Total(Atomic<Word>);
 
 impl Total {
     pub(crate) fn new() -> Self {
-        Self(Atomic::new(0))
+        Self(Atomic::new(Word(0)))
     }
 
     pub(crate) fn load(&self, ordering: Ordering) -> u64 {
-        self.0.load(ordering)
+        self.0.load(ordering).0
     }
 
     /// Adds one event. Only the total's owner may call this.
@@ -63,39 +68,45 @@ impl Total {
     /// Does not overflow within 290 years: [`add`](Self::add) leaves half of the range to increments.
     #[inline]
     fn increment(&self, ordering: Ordering) {
-        // Relaxed: only this thread writes the word, so it reads its own last store.
-        let total = self.0.load(Relaxed);
-        self.0.store(total.wrapping_add(1), ordering);
+        self.0.store(Word(self.0.load(Relaxed).0.wrapping_add(1)), ordering);
     }
 
     /// Adds `n` events, unless the total has reached [`MAX_TOTAL`]. Only the total's owner may call this.
     fn add(&self, n: u32, ordering: Ordering) {
-        // Relaxed: as in `increment`.
-        let total = self.0.load(Relaxed);
-        if total < MAX_TOTAL {
-            self.0.store(total + u64::from(n), ordering);
+        if let Some(total) = raised(self.0.load(Relaxed), n) {
+            self.0.store(total, ordering);
         }
     }
 
-    /// Adds `n` events to a total that several threads write, unless it has reached [`MAX_TOTAL`].
+    /// The same for a total that several threads write.
     fn add_shared(&self, n: u32, ordering: Ordering) {
-        // Relaxed: if each of several threads sees one addition less than there is, the total is still far from
-        // wrapping.
-        if self.0.load(Relaxed) < MAX_TOTAL {
-            self.0.fetch_add(n.into(), ordering);
-        }
+        let _ = self.0.fetch_update(ordering, Relaxed, |total| raised(total, n));
     }
+}
+
+fn raised(total: Word, n: u32) -> Option<Word> {
+    (total.0 < MAX_TOTAL).then(|| Word(total.0 + u64::from(n)))
 }
 
 pub(crate) struct Recorder<S> {
     shards: Shards<S>,
     clock: CoarseClock,
     created_at: Nanos,
+    /// The reading from which on the counter has covered the time: its creation, or the oldest event in a window that
+    /// was placed before that.
+    since: CachePadded<Atomic<Word>>,
 }
 
 impl<S: Shard> Recorder<S> {
-    pub(crate) fn new(clock: CoarseClock, create: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        Self { shards: Shards::new(create), created_at: clock.read(), clock }
+    /// Creates a recorder with a slab for this many threads, or by the number of cores.
+    pub(crate) fn new(
+        clock: CoarseClock,
+        threads: Option<usize>,
+        create: impl Fn() -> S + Send + Sync + 'static,
+    ) -> Self {
+        let created_at = clock.read();
+        let since = CachePadded::new(Atomic::new(Word(created_at)));
+        Self { shards: Shards::new(threads, create), clock, created_at, since }
     }
 
     /// Records one event now: the whole hot path.
@@ -133,12 +144,18 @@ impl<S: Shard> Recorder<S> {
 
     /// Records one event at `at`. An event in the future counts as now, one older than the window in the total only.
     pub(crate) fn record_at(&self, at: SystemTime, event: S::Event) {
-        let reading = self.clock.read();
-        let tick = tick_for_age(reading, self.clock.tick(), self.clock.age_of(at));
-        self.record_slow(tick, event, 1);
+        let now = self.clock.advance();
+        let reading = reading_for_age::<S::Unit>(now, self.clock.age_of(at));
+        if let Some(reading) = reading.filter(|&reading| reading < self.created_at) {
+            let earlier = |since: Word| (reading < since.0).then_some(Word(reading));
+            let _ = self.since.fetch_update(Relaxed, Relaxed, earlier);
+        }
+        // Not ahead of the published tick, which `advance` has raised: a slot ahead of it would make the shard's
+        // owner write an older lap over a newer one.
+        self.record_slow(reading.map(Tick::at), event, 1);
     }
 
-    /// Records `n` events of any age, in any kind of shard.
+    /// Records `n` events of any age, in any kind of shard. Without a tick they are older than the window.
     #[cold]
     #[inline(never)]
     fn record_slow(&self, tick: Option<Tick<S::Unit>>, event: S::Event, n: u32) {
@@ -155,8 +172,7 @@ impl<S: Shard> Recorder<S> {
 
     /// The window that ends now.
     pub(crate) fn window(&self) -> Window<S::Unit> {
-        let reading = self.clock.read();
-        Window::ending(reading, self.clock.tick(), self.created_at)
+        Window::ending(self.clock.read(), self.clock.tick(), self.since.load(Relaxed).0)
     }
 
     /// Every shard that exists. The shared one is last.
@@ -179,7 +195,7 @@ mod tests {
     #[test]
     fn total_stops_at_its_limit_and_still_increments() {
         for add in [Total::add, Total::add_shared] {
-            let total = Total(Atomic::new(MAX_TOTAL - 3));
+            let total = Total(Atomic::new(Word(MAX_TOTAL - 3)));
             add(&total, 2, Relaxed);
             assert_eq!(total.load(Relaxed), MAX_TOTAL - 1);
             (0..1000).for_each(|_| add(&total, u32::MAX, Relaxed));
@@ -219,7 +235,7 @@ mod loom {
     fn threads_without_an_id_lose_no_event() {
         let counts = outcomes(|| {
             let clock = ManualClock::new().clock();
-            let recorder = Arc::new(Recorder::new(clock, WindowedCounter::new));
+            let recorder = Arc::new(Recorder::new(clock, None, WindowedCounter::new));
             let record = |recorder: &Recorder<WindowedCounter<Second>>| {
                 let shard = recorder.shards().last().expect("the shared shard exists");
                 add_shared(shard, Some(recorder.clock.tick()), (), 1);

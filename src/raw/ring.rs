@@ -1,38 +1,37 @@
 //! One slot for each of the last 64 ticks, written by one thread and read by any.
 //!
-//! A ring stores its newest tick when a slot rotates: once per tick, not once per event. With one load, a reader
-//! skips a ring whose owner has recorded nothing for a window's length.
-//!
 //! # Orderings
 //!
-//! All accesses are `Relaxed`. A slot publishes nothing but itself, and its lap and count are one word. If an event
-//! happens before a read begins, coherence alone makes the event's slot and the newest tick visible to the read.
+//! All accesses are `Relaxed`. A slot publishes nothing but itself, and its lap and count are one word; only the
+//! owner writes it, so the owner reads its own last store. If an event happens before a read begins, coherence alone
+//! makes the event's slot and the newest tick visible to the read. Threads that share a ring change its words by
+//! atomic exchanges only.
 
 use std::array;
 use std::marker::PhantomData;
 
 use crate::raw::slot::Slot;
-use crate::sync::{Atomic, Relaxed};
+use crate::sync::{Atomic, Relaxed, Word};
 use crate::time::{SLOTS, Tick, Unit, Window, WindowCount};
 
 pub(crate) struct Ring<U> {
     slots: [Atomic<Slot>; SLOTS],
-    /// The word of the newest tick with an event; 0 before the first event, 1 if all events were older than the
-    /// window.
-    newest: Atomic<u64>,
+    /// The word of the newest tick with an event, stored once per tick, so that a reader skips an idle ring with one
+    /// load. 0 before the first event, 1 if all events were older than the window.
+    newest: Atomic<Word>,
     unit: PhantomData<U>,
 }
 
 impl<U: Unit> Ring<U> {
     pub(crate) fn new() -> Self {
-        Self { slots: array::from_fn(|_| Atomic::new(Slot::default())), newest: Atomic::new(0), unit: PhantomData }
+        let slots = array::from_fn(|_| Atomic::new(Slot::default()));
+        Self { slots, newest: Atomic::new(Word(0)), unit: PhantomData }
     }
 
     /// Records one event. Only the ring's owner may call this.
     #[inline]
     pub(crate) fn increment(&self, tick: Tick<U>) {
         let slot = &self.slots[tick.index()];
-        // Relaxed: only this thread writes the slot, so it reads its own last store.
         let seen = slot.load(Relaxed);
         if seen.is_stale(tick) {
             return self.rotate(tick);
@@ -43,7 +42,6 @@ impl<U: Unit> Ring<U> {
     /// Records the first event of a tick.
     #[cold]
     fn rotate(&self, tick: Tick<U>) {
-        // Relaxed: only this thread writes the slot.
         self.slots[tick.index()].store(Slot::default().incremented(tick), Relaxed);
         self.raise_newest(tick.word());
     }
@@ -52,15 +50,13 @@ impl<U: Unit> Ring<U> {
     pub(crate) fn add(&self, tick: Option<Tick<U>>, n: u32) {
         if let Some(tick) = tick {
             let slot = &self.slots[tick.index()];
-            // Relaxed: only this thread writes the slot.
             slot.store(slot.load(Relaxed).added(tick, n), Relaxed);
         }
         self.raise_newest(newest_after(tick));
     }
 
-    fn raise_newest(&self, word: u64) {
-        // Relaxed: only this thread writes it. The maximum, since a late event may rotate the slot of an earlier
-        // tick.
+    fn raise_newest(&self, word: Word) {
+        // The maximum, since a late event may rotate the slot of an earlier tick.
         let newest = self.newest.load(Relaxed).max(word);
         self.newest.store(newest, Relaxed);
     }
@@ -72,24 +68,21 @@ impl<U: Unit> Ring<U> {
     pub(crate) fn add_shared(&self, tick: Option<Tick<U>>, n: u32) {
         if let Some(tick) = tick {
             let add = |slot: Slot| (!slot.is_newer(tick)).then(|| slot.added(tick, n));
-            // Relaxed: the slot is one word, and the exchange is atomic. It fails only on a newer slot.
             let _ = self.slots[tick.index()].fetch_update(Relaxed, Relaxed, add);
         }
-        // Relaxed: atomic on one word, as above.
-        self.newest.fetch_max(newest_after(tick), Relaxed);
+        let word = newest_after(tick);
+        let _ = self.newest.fetch_update(Relaxed, Relaxed, |newest| (newest < word).then_some(word));
     }
 
     /// Whether any event was recorded, however old.
     pub(crate) fn is_used(&self) -> bool {
-        // Relaxed: see the module's orderings.
-        self.newest.load(Relaxed) != 0
+        self.newest.load(Relaxed) != Word(0)
     }
 
     /// The ring's events in `window`. Slots of other laps have none.
     #[inline]
     pub(crate) fn window_sum(&self, window: &Window<U>) -> WindowCount {
-        // Relaxed: see the module's orderings.
-        if self.newest.load(Relaxed) < window.partial().word() {
+        if self.newest.load(Relaxed) < window.partial.word() {
             return WindowCount::default();
         }
         self.sum_slots(window)
@@ -97,24 +90,22 @@ impl<U: Unit> Ring<U> {
 
     #[inline(never)]
     fn sum_slots(&self, window: &Window<U>) -> WindowCount {
-        // Relaxed: see the module's orderings.
         let count = |slot: &Atomic<Slot>, tick| slot.load(Relaxed).count(tick);
         let mut full = 0;
-        for run in window.full() {
+        for run in window.full {
             let mut tick = run.first;
             for slot in &self.slots[run.first.index()..][..run.ticks] {
                 full += count(slot, tick);
                 tick = tick.next_in_lap();
             }
         }
-        let partial = window.partial();
-        WindowCount { full, partial: count(&self.slots[partial.index()], partial) }
+        WindowCount { full, partial: count(&self.slots[window.partial.index()], window.partial) }
     }
 }
 
 /// What `newest` must be at least after an event in `tick`.
-fn newest_after<U: Unit>(tick: Option<Tick<U>>) -> u64 {
-    tick.map_or(1, Tick::word)
+fn newest_after<U: Unit>(tick: Option<Tick<U>>) -> Word {
+    tick.map_or(Word(1), Tick::word)
 }
 
 #[cfg(all(test, parsec_loom))]

@@ -10,10 +10,8 @@
 //! ```
 //!
 //! The slab makes recording fast: a bounds check and a multiplication find the shard, and the only pointer to follow
-//! is the slab's own. Each shard starts on its own cache line.
-//!
-//! A shard outlives its thread: the next thread with the same id continues in it. So there are never more shards than
-//! the slab has, or than threads recorded at once.
+//! is the slab's own. Each shard starts on its own cache line. The next thread with the same id continues in it, so
+//! there are never more shards than the slab has, or than threads recorded at once.
 
 use std::array;
 use std::iter;
@@ -29,17 +27,21 @@ type Cell<S> = OnceLock<Box<CachePadded<S>>>;
 /// The minimum size of the slab. Few processes record on more threads at once.
 const MIN_SLAB: usize = if cfg!(parsec_loom) { 1 } else { 16 };
 
+/// The maximum size of the slab by default, so that memory does not grow with the machine.
+const MAX_DEFAULT_SLAB: usize = 32;
+
 /// Enough for [`MAX_THREADS`]: each bucket is as long as all shards before it.
 const BUCKETS: usize = (MAX_THREADS / MIN_SLAB).ilog2() as usize;
 
-/// Shards in the slab of a machine with `cores`: a power of two.
-const fn slab_size(cores: usize) -> usize {
-    let twice = (2 * cores).next_power_of_two();
-    match twice {
-        _ if cfg!(parsec_loom) || twice < MIN_SLAB => MIN_SLAB,
-        _ if twice > MAX_THREADS => MAX_THREADS,
-        _ => twice,
-    }
+/// Shards in the slab for this many threads: a power of two.
+fn slab_size(threads: usize) -> usize {
+    threads.clamp(MIN_SLAB, MAX_THREADS).next_power_of_two()
+}
+
+/// Shards in the slab of a machine with `cores`, unless an option says otherwise.
+fn default_slab_size(cores: usize) -> usize {
+    let most = if cfg!(parsec_loom) { MIN_SLAB } else { MAX_DEFAULT_SLAB };
+    slab_size((2 * cores).min(most))
 }
 
 /// The calling thread's shard, by how the thread may write it.
@@ -60,9 +62,11 @@ pub(crate) struct Shards<S> {
 }
 
 impl<S> Shards<S> {
-    /// Creates the slab and the shared shard. `create` is also called for each shard beyond the slab.
-    pub(crate) fn new(create: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        let slab = slab_size(available_parallelism().map_or(1, usize::from));
+    /// Creates a slab for this many threads, or by the number of cores, and the shared shard. `create` is also called
+    /// for each shard beyond the slab.
+    pub(crate) fn new(threads: Option<usize>, create: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        let by_cores = || default_slab_size(available_parallelism().map_or(1, usize::from));
+        let slab = threads.map_or_else(by_cores, slab_size);
         Self {
             slab: iter::repeat_with(|| CachePadded::new(create())).take(slab).collect(),
             slab_log: slab.ilog2(),
@@ -99,12 +103,10 @@ impl<S> Shards<S> {
             return ShardRef::Owned(&self.slab[id]);
         };
         let cells = self.buckets[bucket].get_or_init(|| iter::repeat_with(OnceLock::new).take(first).collect());
-        let create = || Box::new(CachePadded::new((self.create)()));
-        ShardRef::Owned(cells[id - first].get_or_init(create))
+        ShardRef::Owned(cells[id - first].get_or_init(|| Box::new(CachePadded::new((self.create)()))))
     }
 
-    /// The bucket of an id beyond the slab, and the bucket's first id. Bucket b has the ids from slab·2^b to twice
-    /// that, so its first id is any of its ids' highest bit.
+    /// The bucket of an id beyond the slab, and its first id: bucket b has the ids from slab·2^b to twice that.
     #[inline]
     fn bucket_of(&self, id: usize) -> Option<(usize, usize)> {
         let log = id.checked_ilog2()?;
@@ -116,8 +118,7 @@ impl<S> Shards<S> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
         let cells = self.buckets.iter().filter_map(OnceLock::get).flatten();
         let beyond = cells.filter_map(OnceLock::get).map(|shard| &**shard);
-        let all = self.slab.iter().chain(beyond);
-        all.chain(iter::once(&self.shared)).map(|shard| &**shard)
+        self.slab.iter().chain(beyond).chain([&self.shared]).map(|shard| &**shard)
     }
 }
 
@@ -129,13 +130,14 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn slab_size_grows_with_cores() {
-        assert_eq!([1, 2, 8, 9, 96, 1 << 20].map(slab_size), [16, 16, 16, 32, 256, 16_384]);
+    fn slab_is_bounded_by_default_and_by_its_range() {
+        assert_eq!([1, 8, 9, 16, 96, 1 << 20].map(default_slab_size), [16, 16, 32, 32, 32, 32]);
+        assert_eq!([0, 17, 96, 16_384, usize::MAX].map(slab_size), [16, 32, 128, 16_384, 16_384]);
     }
 
     #[test]
     fn concurrent_threads_get_a_shard_each_and_later_threads_reuse_them() {
-        let shards = Arc::new(Shards::new(|| AtomicUsize::new(0)));
+        let shards = Arc::new(Shards::new(None, || AtomicUsize::new(0)));
         for generation in 1..=3 {
             let threads = 100;
             let all_started = Barrier::new(threads);
@@ -157,23 +159,23 @@ mod tests {
 #[cfg(all(test, parsec_loom))]
 mod loom {
     use super::*;
-    use crate::sync::{Atomic, Relaxed, outcomes};
+    use crate::sync::{Atomic, Relaxed, Word, outcomes};
     use ::loom::thread;
     use std::sync::Arc;
 
     /// Increments by a plain load and store, as an owner may.
-    fn increment(shards: &Shards<Atomic<u64>>) {
+    fn increment(shards: &Shards<Atomic<Word>>) {
         let init = || match shards.get_or_init() {
             ShardRef::Owned(total) => total,
             ShardRef::Shared(_) => panic!("ids are free"),
         };
         let own = shards.in_slab().or_else(|| shards.in_bucket());
         let total = own.unwrap_or_else(init);
-        total.store(total.load(Relaxed) + 1, Relaxed);
+        total.store(Word(total.load(Relaxed).0 + 1), Relaxed);
     }
 
-    fn sum(shards: &Shards<Atomic<u64>>) -> u64 {
-        shards.iter().map(|total| total.load(Relaxed)).sum()
+    fn sum(shards: &Shards<Atomic<Word>>) -> u64 {
+        shards.iter().map(|total| total.load(Relaxed).0).sum()
     }
 
     /// Invariant: a reader sees no less than the sum before its read and no more than the sum after it. The first
@@ -181,8 +183,8 @@ mod loom {
     #[test]
     fn reader_sees_a_sum_between_before_and_after() {
         let seen = outcomes(|| {
-            let shards = Arc::new(Shards::new(|| Atomic::new(0)));
-            let spawn = |act: fn(&Shards<Atomic<u64>>) -> u64| {
+            let shards = Arc::new(Shards::new(None, || Atomic::new(Word(0))));
+            let spawn = |act: fn(&Shards<Atomic<Word>>) -> u64| {
                 let shards = Arc::clone(&shards);
                 thread::spawn(move || act(&shards))
             };
@@ -205,7 +207,7 @@ mod loom {
     #[test]
     fn new_thread_continues_the_shard_of_an_ended_one() {
         let used_and_sum = outcomes(|| {
-            let shards = Arc::new(Shards::new(|| Atomic::new(0)));
+            let shards = Arc::new(Shards::new(None, || Atomic::new(Word(0))));
             let threads = [1, 2].map(|times| {
                 let shards = Arc::clone(&shards);
                 thread::spawn(move || (0..times).for_each(|_| increment(&shards)))
@@ -213,7 +215,7 @@ mod loom {
             for thread in threads {
                 thread.join().unwrap();
             }
-            let used = shards.iter().filter(|total| total.load(Relaxed) > 0).count();
+            let used = shards.iter().filter(|total| total.load(Relaxed).0 > 0).count();
             (used, sum(&shards))
         });
         // On two shards if both threads ran at once, or on one that was passed on.

@@ -9,20 +9,18 @@
 //!                  └───────┴───────┘        └───────┴───────┘       └───────┴───────┘
 //! ```
 //!
-//! A word of an earlier lap is less than the tick's word and is replaced by it; a word of this lap is not. Lap and
-//! count change in one store, so no reader sees one without the other.
+//! A word of an earlier lap is less than the tick's word and is replaced by it. Lap and count change in one store, so
+//! no reader sees one without the other.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::sync::Atomic;
+use crate::sync::Word;
 use crate::time::{Tick, Unit};
 
 /// A slot's word: its tick's word plus the number of events in that tick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[repr(transparent)]
-pub(crate) struct Slot(u64);
-
-const _: () = assert!(Atomic::<Slot>::is_lock_free(), "a slot must be one lock-free word on this target");
+pub(crate) struct Slot(Word);
 
 impl Slot {
     /// Whether the slot belongs to an earlier lap than `tick`.
@@ -33,7 +31,7 @@ impl Slot {
 
     /// Whether the slot belongs to a later lap than `tick`.
     pub(crate) fn is_newer<U: Unit>(self, tick: Tick<U>) -> bool {
-        self.0 > tick.word() && tick.count_in(self.0) == 0
+        self.0 > tick.word() && self.count(tick) == 0
     }
 
     /// The slot with one more event in `tick`.
@@ -42,15 +40,14 @@ impl Slot {
     /// thread makes as many in one tick (17 per nanosecond for a second, 9 for a minute).
     #[inline]
     pub(crate) fn incremented<U: Unit>(self, tick: Tick<U>) -> Self {
-        Self(self.0.max(tick.word()) + 1)
+        Self(Word(self.0.max(tick.word()).0 + 1))
     }
 
     /// The slot with `n` more events in `tick`, saturating at half of the count's range.
     pub(crate) fn added<U: Unit>(self, tick: Tick<U>, n: u32) -> Self {
-        let word = self.0.max(tick.word());
-        let lap = word >> U::COUNT_BITS << U::COUNT_BITS;
-        let limit = lap | 1 << (U::COUNT_BITS - 1);
-        Self((word + u64::from(n)).min(limit).max(word))
+        let word = self.0.max(tick.word()).0;
+        let limit = word >> U::COUNT_BITS << U::COUNT_BITS | 1 << (U::COUNT_BITS - 1);
+        Self(Word((word + u64::from(n)).min(limit).max(word)))
     }
 
     /// The number of events in `tick`: 0 if the slot belongs to another lap.
@@ -113,7 +110,7 @@ mod tests {
             let more = full.incremented(tick).incremented(tick).added(tick, 1);
             assert_eq!(more.count(tick), half + 2);
             // As many increments as fit without a carry: half of the range.
-            let last = Slot(full.0 + (1 << (U::COUNT_BITS - 1)) - 1);
+            let last = Slot(Word(full.0.0 + (1 << (U::COUNT_BITS - 1)) - 1));
             assert_eq!(last.count(tick), 2 * half + tick.index() as u64 - 1);
         }
         let (early, late) = (tick::<U>(0), tick::<U>(1));

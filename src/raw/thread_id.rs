@@ -2,10 +2,7 @@
 //!
 //! The id selects a thread's shard, so reading it must be one load. A thread-local with a destructor would be checked
 //! for liveness on each read. The id is therefore in a thread-local without one; a second thread-local, which the hot
-//! path does not touch, releases it.
-//!
-//! After the release, destructors of other thread-locals may still record. They read [`EXHAUSTED`], as does a thread
-//! for which no id was free, and use the shared shard.
+//! path does not touch, releases it. Destructors of other thread-locals that record after that use the shared shard.
 //!
 //! # Orderings
 //!
@@ -28,7 +25,7 @@ const EXHAUSTED: usize = usize::MAX - 1;
 #[cfg(not(parsec_loom))]
 static IDS: Ids = Ids::new();
 
-#[cfg(parsec_loom)]
+#[cfg(all(test, parsec_loom))]
 ::loom::lazy_static! {
     // Leaked: loom drops its statics before the thread-locals of joined threads, which release ids.
     static ref IDS: &'static Ids = Box::leak(Box::new(Ids::new()));
@@ -37,13 +34,13 @@ static IDS: Ids = Ids::new();
 #[cfg(not(parsec_loom))]
 thread_local! {
     static ID: Cell<usize> = const { Cell::new(UNASSIGNED) };
-    static GUARD: ThreadGuard = ThreadGuard::acquire();
+    static GUARD: ThreadGuard = ThreadGuard::acquire(&IDS);
 }
 
-#[cfg(parsec_loom)]
+#[cfg(all(test, parsec_loom))]
 ::loom::thread_local! {
     static ID: Cell<usize> = Cell::new(UNASSIGNED);
-    static GUARD: ThreadGuard = ThreadGuard::acquire();
+    static GUARD: ThreadGuard = ThreadGuard::acquire(&IDS);
 }
 
 /// The calling thread's id, or a value of at least [`MAX_THREADS`] if it has none.
@@ -68,8 +65,7 @@ struct ThreadGuard {
 }
 
 impl ThreadGuard {
-    fn acquire() -> Self {
-        let ids: &'static Ids = &IDS;
+    fn acquire(ids: &'static Ids) -> Self {
         Self { id: ids.acquire(), ids }
     }
 }
@@ -85,25 +81,19 @@ impl Drop for ThreadGuard {
     }
 }
 
-/// The ids of the process.
 type Ids = IdAllocator<{ MAX_THREADS.div_ceil(BITS) }>;
 
-const BITS: usize = u64::BITS as usize;
+const BITS: usize = usize::BITS as usize;
 
 /// A set of ids, one bit each: 1 while a thread holds it.
 struct IdAllocator<const WORDS: usize> {
-    held: [Atomic<u64>; WORDS],
+    held: [Atomic<usize>; WORDS],
 }
 
 impl<const WORDS: usize> IdAllocator<WORDS> {
     #[cfg(not(parsec_loom))]
     const fn new() -> Self {
         Self { held: [const { Atomic::new(0) }; WORDS] }
-    }
-
-    #[cfg(parsec_loom)]
-    fn new() -> Self {
-        Self { held: std::array::from_fn(|_| Atomic::new(0)) }
     }
 
     /// Acquires the lowest free id. Wait-free: tries each bit at most once.
@@ -113,7 +103,6 @@ impl<const WORDS: usize> IdAllocator<WORDS> {
             let mut free = !word.load(Relaxed);
             while free != 0 {
                 let bit = free & free.wrapping_neg();
-                // Acquire: partner of the Release in `release`.
                 if word.fetch_or(bit, Acquire) & bit == 0 {
                     return Some(at * BITS + bit.trailing_zeros() as usize);
                 }
@@ -124,7 +113,6 @@ impl<const WORDS: usize> IdAllocator<WORDS> {
     }
 
     fn release(&self, id: usize) {
-        // Release: partner of the Acquire in `acquire`.
         self.held[id / BITS].fetch_and(!(1 << (id % BITS)), Release);
     }
 }
@@ -137,12 +125,12 @@ mod tests {
     #[test]
     fn lowest_free_id_is_acquired_first() {
         let ids = IdAllocator::<2>::new();
-        let acquired: Vec<_> = (0..128).map(|_| ids.acquire()).collect();
-        assert_eq!(acquired, (0..128).map(Some).collect::<Vec<_>>());
+        let acquired: Vec<_> = (0..2 * BITS).map(|_| ids.acquire()).collect();
+        assert_eq!(acquired, (0..2 * BITS).map(Some).collect::<Vec<_>>());
         assert_eq!(ids.acquire(), None);
-        ids.release(70);
+        ids.release(BITS + 6);
         ids.release(3);
-        assert_eq!((ids.acquire(), ids.acquire(), ids.acquire()), (Some(3), Some(70), None));
+        assert_eq!((ids.acquire(), ids.acquire(), ids.acquire()), (Some(3), Some(BITS + 6), None));
     }
 
     #[test]
@@ -163,6 +151,12 @@ mod loom {
     use ::loom::sync::Arc;
     use ::loom::thread;
 
+    impl<const WORDS: usize> IdAllocator<WORDS> {
+        pub(super) fn new() -> Self {
+            Self { held: std::array::from_fn(|_| Atomic::new(0)) }
+        }
+    }
+
     /// Invariant: no two threads hold one id, and the lowest are acquired first.
     #[test]
     fn concurrent_threads_acquire_different_ids() {
@@ -180,7 +174,7 @@ mod loom {
     /// Invariant: the next holder of an id sees everything that the last one stored.
     #[test]
     fn reacquired_id_brings_its_last_holders_stores() {
-        let record = |ids: &IdAllocator<1>, totals: &[Atomic<u64>; 2]| {
+        let record = |ids: &IdAllocator<1>, totals: &[Atomic<usize>; 2]| {
             let id = ids.acquire().expect("64 are free");
             let total = &totals[id];
             total.store(total.load(Relaxed) + 1, Relaxed);
@@ -188,7 +182,7 @@ mod loom {
         };
         let counts = outcomes(move || {
             let ids = Arc::new(IdAllocator::<1>::new());
-            let totals = Arc::new([Atomic::<u64>::new(0), Atomic::<u64>::new(0)]);
+            let totals = Arc::new([Atomic::<usize>::new(0), Atomic::<usize>::new(0)]);
             let other = thread::spawn({
                 let (ids, totals) = (Arc::clone(&ids), Arc::clone(&totals));
                 move || record(&ids, &totals)

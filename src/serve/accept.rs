@@ -23,10 +23,10 @@ use crate::serve::response;
 use crate::serve::routes::{Admission, Routes};
 use crate::serve::timeout::{InFlight, TimeoutStream, deadline};
 
-/// The first and the longest pause after an error of `accept` that is not the connection's.
+/// The first and the longest pause after an error of `accept` that concerns no single connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// How long a response may take beyond the deadline of its snapshot.
+/// How long a response may take beyond the longest scrape timeout.
 const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
 const TIMED_OUT: &str = "the snapshot timed out: check whether the process is out of threads or memory\n";
@@ -44,16 +44,21 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
     // Aborts the connections when this future is dropped.
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    loop {
-        let (stream, permit) = tokio::select! {
-            () = &mut shutdown => break,
+    let result = loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break Ok(()),
             Some(_) = connections.join_next() => continue,
-            accepted = accept(routes, listener, &mut limit) => accepted?,
+            accepted = accept(routes, listener, limit.acquire()) => accepted,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => break Err(error),
         };
         // A regular permit may have become free since.
         let permit = if permit.is_regular { permit } else { limit.regular().unwrap_or(permit) };
         if permit.is_regular {
-            let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+            let address = stream.local_addr();
+            let is_loopback = !address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
             let admission = if is_loopback { Admission::Loopback } else { Admission::All };
             let connection = connection(routes, stream, routes.options, admission);
             connections.spawn(hold(permit, graceful.watch(connection)));
@@ -61,18 +66,19 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
             let connection = reserved_connection(routes, stream, Admission::BeyondLimit);
             limit.track(connections.spawn(hold(permit, connection)));
         }
-    }
+    };
 
+    routes.is_listener_draining.store(true, Relaxed);
     let deadline = deadline(routes.options.drain_timeout);
     let mut drained = pin!(graceful.shutdown());
-    let mut is_listening = true;
+    let mut is_listening = result.is_ok();
     loop {
         let accepted = tokio::select! {
             () = &mut drained => break,
-            () = sleep_until(deadline) => return Ok(()),
+            () = sleep_until(deadline) => return result,
             Some(_) = connections.join_next() => continue,
             // Probes are told that the server drains: a refused connection would not say that.
-            accepted = accept_reserved(routes, listener, &mut limit), if is_listening => accepted,
+            accepted = accept(routes, listener, limit.reserved()), if is_listening => accepted,
         };
         let Ok((stream, permit)) = accepted else {
             is_listening = false;
@@ -87,7 +93,7 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
         () = answered => {}
         () = sleep_until(deadline) => {}
     }
-    Ok(())
+    result
 }
 
 async fn hold(permit: Permit, connection: impl Future) {
@@ -96,22 +102,13 @@ async fn hold(permit: Permit, connection: impl Future) {
     drop(permit);
 }
 
-/// Waits for a permit first, so that connections beyond the limit are not accepted.
+/// Accepts a connection once there is a permit for it. Until then, it waits in the listen backlog.
 async fn accept(
     routes: &Routes,
     listener: &TcpListener,
-    limit: &mut ConnectionLimit,
+    permit: impl Future<Output = Permit>,
 ) -> io::Result<(TcpStream, Permit)> {
-    let permit = limit.acquire().await;
-    Ok((next_stream(routes, listener).await?, permit))
-}
-
-async fn accept_reserved(
-    routes: &Routes,
-    listener: &TcpListener,
-    limit: &mut ConnectionLimit,
-) -> io::Result<(TcpStream, Permit)> {
-    let permit = limit.reserved().await;
+    let permit = permit.await;
     Ok((next_stream(routes, listener).await?, permit))
 }
 
@@ -125,7 +122,7 @@ async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpS
             Err(error) => error,
         };
         match error.kind() {
-            // The connection's own end.
+            // The client gave up.
             ConnectionAborted | ConnectionRefused | ConnectionReset => {}
             // The socket was shut down, or is no listener.
             InvalidInput => return Err(error),
@@ -160,7 +157,7 @@ fn connection(
     options: ServeOptions,
     admission: Admission,
 ) -> impl GracefulConnection<Output = hyper::Result<()>> + Send + use<> {
-    // A page is written at once. If this fails, it is only sent later.
+    // A page is written at once, and need not wait for more. Without the option, it is only sent later.
     let _ = stream.set_nodelay(true);
     let open = Arc::clone(&routes.stats).accepted();
     let in_flight = InFlight::default();
@@ -179,7 +176,7 @@ fn connection(
     http.serve_connection(
         stream,
         service_fn(move |request| {
-            // Open as long as the connection has a service.
+            // Dropped with the service, at the end of the connection.
             let _ = &open;
             let in_flight = in_flight.start();
             let response = routes.respond(&request, admission);

@@ -16,7 +16,7 @@ use crate::encode::Format;
 use crate::encode::text::TextEncoder;
 use crate::serve::future::PendingResponse;
 use crate::serve::negotiate;
-use crate::serve::options::{MAX_SCRAPE_TIMEOUT, ScrapeOptions};
+use crate::serve::options::{MAX_SCRAPE_TIMEOUT, MIN_TIMEOUT, ScrapeOptions};
 use crate::serve::process;
 use crate::serve::rendered::{Encoding, RenderedPages};
 use crate::serve::response::{self, Response};
@@ -143,6 +143,6 @@ impl Pages {
 fn scrape_timeout(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get("x-prometheus-scrape-timeout-seconds")?;
     let seconds: f64 = seconds.to_str().ok()?.parse().ok()?;
-    let timeout = (seconds * 0.9).min(MAX_SCRAPE_TIMEOUT.as_secs_f64());
-    (seconds > 0.0).then(|| Duration::from_secs_f64(timeout))
+    let (shortest, longest) = (MIN_TIMEOUT.as_secs_f64(), MAX_SCRAPE_TIMEOUT.as_secs_f64());
+    (seconds > 0.0).then(|| Duration::from_secs_f64((seconds * 0.9).clamp(shortest, longest)))
 }

@@ -84,7 +84,7 @@ impl Routes {
         }
     }
 
-    /// Returns the state of another listener, which drains with the server or by itself.
+    /// Returns a copy with a draining flag of its own.
     pub(super) fn for_listener(&self) -> Self {
         Self { is_listener_draining: Arc::default(), ..self.clone() }
     }
@@ -122,8 +122,8 @@ impl Routes {
         }
     }
 
-    /// Returns the error for a request that may not be made, or not on this connection. Probes and OPTIONS are always
-    /// answered.
+    /// Returns the error for a request that may not be made, or not on this connection. Probes and OPTIONS need no
+    /// token, no allowed host and no regular connection.
     fn reject<B>(&self, request: &Request<B>, admission: Admission) -> Option<Response> {
         let host = if admission == Admission::Embedded { Ok(None) } else { host::authority(request) };
         let Ok(host) = host else {

@@ -57,10 +57,10 @@ pub(crate) fn register_exit_destructor() {
     EXIT_JOBS.with_borrow(|_| ());
 }
 
-/// The number of shards in a counter's slab.
+/// The number of shards in a counter's slab by default.
 pub(crate) fn slab_len() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    (2 * cores).next_power_of_two().max(16)
+    (2 * cores).next_power_of_two().clamp(16, 32)
 }
 
 /// Threads that hold every thread id of the slab, so that later threads have shards outside of it.
