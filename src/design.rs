@@ -92,7 +92,6 @@
 //! - **Last hour**: the same over 60 minutes, rounded to a whole number of events, halves up.
 //! - **`observe_at`**: an event is placed by its age on the clock's wall time. Older than the window, it counts in
 //!   the totals only; in the future, it counts as now.
-//! - **Averages** are taken over the sources that report a section, zeros included. Counts are summed.
 //! - **Cache**: the growth of the cache's own counters within the last hour, or since the source was created.
 //!
 //! # Memory
