@@ -161,7 +161,7 @@ impl EnvelopeCountersBuilder {
         self
     }
 
-    /// Sets for how many recording threads memory is allocated up front: 16 to 16,384, rounded up to a power of two;
+    /// Sets for how many recording threads memory is allocated up front: 16 to 1,024, rounded up to a power of two;
     /// other values are raised or lowered to that range. Defaults to twice the number of cores, between 16 and 32.
     ///
     /// A thread beyond it allocates its shard (1,152 bytes) at its first event, and records more slowly by handle.

@@ -24,16 +24,17 @@ use crate::sync::OnceLock;
 
 type Cell<S> = OnceLock<Box<CachePadded<S>>>;
 
-/// The minimum size of the slab, and its maximum by default, so that memory does not grow with the machine.
+/// The limits of the slab's size, and its maximum by default, so that memory does not grow with the machine.
 const MIN_SLAB: usize = if cfg!(parsec_loom) { 1 } else { 16 };
 const MAX_DEFAULT_SLAB: usize = if cfg!(parsec_loom) { 1 } else { 32 };
+const MAX_SLAB: usize = 1024;
 
 /// Enough for [`MAX_THREADS`]: each bucket is as long as all shards before it.
 const BUCKETS: usize = (MAX_THREADS / MIN_SLAB).ilog2() as usize;
 
 /// Shards in the slab for this many threads: a power of two.
 fn slab_size(threads: usize) -> usize {
-    threads.clamp(MIN_SLAB, MAX_THREADS).next_power_of_two()
+    threads.clamp(MIN_SLAB, MAX_SLAB).next_power_of_two()
 }
 
 /// The same by default, on a machine with this many cores.
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn slab_is_bounded_by_default_and_by_its_range() {
         assert_eq!([1, 8, 9, 16, 96, 1 << 20].map(default_slab_size), [16, 16, 32, 32, 32, 32]);
-        assert_eq!([0, 17, 96, 16_384, usize::MAX].map(slab_size), [16, 32, 128, 16_384, 16_384]);
+        assert_eq!([0, 17, 96, 1024, usize::MAX].map(slab_size), [16, 32, 128, 1024, 1024]);
     }
 
     #[test]
