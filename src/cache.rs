@@ -31,6 +31,35 @@ pub struct CacheCounters {
     pub size_bytes: u64,
 }
 
+impl CacheCounters {
+    /// Reads the text of Redis' `INFO` command: the server's counters and memory, and the keys of one database or
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// If one of the four counts is missing or no number. A database without a line is empty.
+    pub fn from_redis_info(info: &str, database: Option<u16>) -> Result<Self, SourceError> {
+        let field = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let value = value.ok_or_else(|| format!("no {name} in the INFO text: ask for all sections"))?;
+            value.trim_end().parse::<u64>().map_err(|_| format!("{name} is no count: {value:?}"))
+        };
+        let keys = info.lines().filter_map(|line| {
+            let (number, rest) = line.strip_prefix("db")?.split_once(":keys=")?;
+            let is_counted = database.is_none_or(|database| number.parse() == Ok(database));
+            rest.split(',').next()?.trim_end().parse().ok().filter(|_| is_counted)
+        });
+        Ok(Self {
+            hits: field("keyspace_hits")?,
+            misses: field("keyspace_misses")?,
+            puts: 0,
+            evictions: field("evicted_keys")?,
+            size_entries: keys.fold(0, u64::saturating_add),
+            size_bytes: field("used_memory")?,
+        })
+    }
+}
+
 /// Reads a cache's counters. Implemented for closures that return [`CacheCounters`].
 pub trait CacheStatter: Send + Sync {
     /// Returns the current counters. Called once per snapshot, by several threads at once if snapshots overlap.
@@ -60,10 +89,9 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 ///
 /// # Counters that fall
 ///
-/// A reading with a counter below its last value may be a dip, such as a sum over shards or the default that a failed
-/// call returns. Its counters are therefore ignored; its sizes are not. If a second reading, at least a second later,
-/// still has a counter below that value, is not below the first and is not all zeros, the cache has restarted, and
-/// all its counters count from zero.
+/// A reading with a counter below its last value may be a dip of summed shards, or the default of a failed call: only
+/// its sizes are used. If a second one, at least a second later, is not below the first and not all zeros, the cache
+/// has restarted, and all counters count from zero.
 pub struct CacheSource<C> {
     statter: C,
     read: fn(&C) -> Result<CacheCounters, SourceError>,
@@ -152,12 +180,8 @@ impl<C> fmt::Debug for CacheSource<C> {
 
 const HOUR: Nanos = WINDOW * Minute::NANOS;
 
-/// The newest sample is replaced while the one before it is less than this old: an hour has at most 482 samples,
-/// however often the source is read.
+/// The newest sample is replaced while the one before it is less than this old: an hour has at most 482 samples.
 const MIN_SPACING: Nanos = 15 * Second::NANOS;
-
-/// Two readings with a fallen counter are a restart if they are this far apart.
-const MIN_RESTART: Nanos = Second::NANOS;
 
 /// Hits, misses and evictions, in 128 bits: the sum over restarts may exceed 64.
 type Counts = [u128; 3];
@@ -219,18 +243,13 @@ impl History {
         self.recorded += 1;
         let counts = [newest.hits, newest.misses, newest.evictions].map(u128::from);
         if is_below(counts, self.mark) {
-            match self.fallen {
-                Some((at, fallen)) if !is_below(counts, fallen) => {
-                    if now.saturating_sub(at) < MIN_RESTART || counts == Counts::default() {
-                        return;
-                    }
-                    self.mark = Counts::default();
-                }
-                _ => {
-                    self.fallen = Some((now, counts));
-                    return;
-                }
+            let first = self.fallen.filter(|&(_, first)| !is_below(counts, first)).unwrap_or((now, counts));
+            if now.saturating_sub(first.0) < Second::NANOS || counts == Counts::default() {
+                self.fallen = Some(first);
+                return;
             }
+            // The cache has restarted.
+            self.mark = Counts::default();
         }
         self.fallen = None;
         let growth = combine(counts, self.mark, u128::saturating_sub);

@@ -1,8 +1,7 @@
 //! The clocks of the counters.
 //!
 //! Reading the time costs more than recording an event, so recording reads a tick that is published once per second
-//! instead. A [`CoarseClock`] has a thread, the ticker, which wakes at the start of each second and publishes the
-//! tick. A snapshot reads the exact time and publishes the tick as well, if the ticker has not done so yet.
+//! instead: by a thread, the ticker, and by each snapshot, which reads the exact time.
 //!
 //! # Orderings
 //!
@@ -128,8 +127,8 @@ impl Ticks {
 
     /// The time since the clock's creation.
     ///
-    /// The cycle counter can step, stop, or run at another speed, for example in a virtual machine that is restored or
-    /// migrated. The monotonic clock then replaces it.
+    /// The cycle counter can step, stop, or run at another speed, for example in a virtual machine that is restored
+    /// or migrated. The monotonic clock then replaces it.
     fn elapsed(&self) -> Nanos {
         let cycles = self.cycles.delta_as_nanos(self.zero, self.cycles.raw());
         let monotonic = match &self.system {
@@ -156,14 +155,11 @@ impl Ticks {
             return;
         }
         let ticks = Arc::downgrade(self);
-        match thread::Builder::new().name("parsec-ticker".to_owned()).spawn(move || run_ticker(&ticks)) {
-            Ok(spawned) => {
-                // Not waited for: after `fork`, its holder may be gone.
-                if let Ok(mut thread) = ticker.thread.try_lock() {
-                    *thread = Some(spawned.thread().clone());
-                }
-            }
-            Err(_) => ticker.process.store(0, Relaxed),
+        let spawned = thread::Builder::new().name("parsec-ticker".to_owned()).spawn(move || run_ticker(&ticks));
+        let Ok(spawned) = spawned else { return ticker.process.store(0, Relaxed) };
+        // Not waited for: after `fork`, its holder may be gone.
+        if let Ok(mut thread) = ticker.thread.try_lock() {
+            *thread = Some(spawned.thread().clone());
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::CoarseClock;
 use crate::raw::interner::{Interner, OVERFLOW};
 use crate::raw::recorder::{MAX_TOTAL, Recorder, Shard, Total};
 use crate::raw::ring::Ring;
+use crate::raw::shards::Shards;
 use crate::snapshot::EnvelopeStats;
 use crate::source::{Schedule, Source};
 use crate::sync::{Ordering, Relaxed};
@@ -21,8 +22,8 @@ const MAX_ASPECTS: usize = 65_536;
 
 /// Counts published envelopes by aspect.
 ///
-/// Clones share the counters. Recording is meant for every publish of a busy broker: it takes no lock, retries nothing
-/// and writes no cache line that another recording thread writes.
+/// Clones share the counters. Recording is meant for every publish of a busy broker: it takes no lock, retries
+/// nothing and writes no cache line that another recording thread writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -38,9 +39,9 @@ const MAX_ASPECTS: usize = 65_536;
 ///
 /// # Aspects
 ///
-/// An aspect is a kind of envelope, from a small closed set. Once used, it is reported until the counters are dropped.
-/// Beyond 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`, and so do
-/// events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
+/// An aspect is a kind of envelope, from a small closed set. Once used, it is reported until the counters are
+/// dropped. Beyond 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`,
+/// and so do events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
 /// # Progress
 ///
@@ -73,8 +74,7 @@ impl EnvelopeCounters {
 
     /// Records an envelope published at `at`.
     ///
-    /// The envelope is placed in the window by its age. If it is older than 60 seconds, it counts in the totals but
-    /// not in the rate; if `at` is in the future, it counts as published now.
+    /// Older than 60 seconds, it counts in the totals but not in the rate; in the future, it counts as published now.
     pub fn observe_at(&self, at: SystemTime, aspect: &str) {
         let id = self.counters.aspects.intern(aspect);
         self.counters.recorder.record_at(at, id);
@@ -96,7 +96,6 @@ impl EnvelopeCounters {
         let window = recorder.window();
         let mut count = WindowCount::default();
         let mut totals = vec![0_u64; aspects.len()];
-        // An unused shard costs one load. The slab has more shards than most processes have recording threads.
         for shard in recorder.shards().filter(|shard| shard.ring.is_used()) {
             count.add(shard.ring.window_sum(&window));
             let by_id = shard.totals.iter().chain(&shard.more_totals);
@@ -138,16 +137,6 @@ impl Source for EnvelopeCounters {
 }
 
 /// Configures [`EnvelopeCounters`].
-///
-/// ```
-/// use parsec_telemetry::EnvelopeCounters;
-///
-/// let envelopes = EnvelopeCounters::builder().max_aspects(2).build();
-/// for aspect in ["data", "cursor", "typing", "presence"] {
-///     envelopes.observe(aspect);
-/// }
-/// assert_eq!(envelopes.snapshot().by_aspect["__overflow__"], 2);
-/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct EnvelopeCountersBuilder {
@@ -172,11 +161,10 @@ impl EnvelopeCountersBuilder {
         self
     }
 
-    /// Sets for how many recording threads memory is allocated up front: 16 to 16,384, rounded up to a power of two;
+    /// Sets for how many recording threads memory is allocated up front: 16 to 1,024, rounded up to a power of two;
     /// other values are raised or lowered to that range. Defaults to twice the number of cores, between 16 and 32.
     ///
-    /// A thread beyond it allocates its own at its first event, and recording takes it about three times as long by
-    /// handle. A shard of 64 aspects has 1,152 bytes.
+    /// A thread beyond it allocates its shard (1,152 bytes) at its first event, and records more slowly by handle.
     pub fn preallocated_shards(mut self, threads: usize) -> Self {
         self.shards = Some(threads);
         self
@@ -187,7 +175,7 @@ impl EnvelopeCountersBuilder {
     pub fn build(self) -> EnvelopeCounters {
         let max_aspects = self.max_aspects;
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        let recorder = Recorder::new(clock, self.shards, move || EnvelopeShard::new(max_aspects));
+        let recorder = Recorder::new(clock, Shards::new(self.shards, move || EnvelopeShard::new(max_aspects)));
         EnvelopeCounters { counters: Arc::new(Counters { recorder, aspects: Interner::new(max_aspects) }) }
     }
 }
@@ -208,8 +196,7 @@ impl Aspect {
 
     /// Records `n` envelopes published now, as a batch: one call instead of `n`. 0 records nothing.
     ///
-    /// The rate holds up to 2^34 envelopes (17 billion) per thread and second; it counts no more than that. The total
-    /// is exact up to 2^63 − 1, where it stays.
+    /// The rate holds up to 2^34 envelopes (17 billion) per thread and second. The total stays at 2^63 − 1.
     pub fn observe_many(&self, n: u32) {
         self.counters.recorder.record_many(self.id, n);
     }
@@ -240,8 +227,7 @@ struct Counters {
 
 /// What one thread has recorded.
 ///
-/// The first totals are inline: to find one takes a comparison with a constant, where a boxed slice takes two more
-/// loads. Few counters have more aspects.
+/// The first totals are inline, which saves two loads. Few counters have more aspects.
 struct EnvelopeShard {
     ring: Ring<Second>,
     totals: [Total; DEFAULT_ASPECTS + 1],

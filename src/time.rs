@@ -42,20 +42,20 @@ pub(crate) trait Unit: Copy + Ord + 'static {
     const INDEX: usize;
 }
 
-/// Ticks of one second. 35 count bits hold 34 increments per nanosecond; 29 lap bits last 1,089 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Second;
 
-/// Ticks of one minute. 40 count bits hold 18 increments per nanosecond; 24 lap bits last 2,042 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Minute;
 
+/// The count holds 34 increments per nanosecond, the lap 1,089 years.
 impl Unit for Second {
     const NANOS: u64 = 1_000_000_000;
     const COUNT_BITS: u32 = 35;
     const INDEX: usize = 0;
 }
 
+/// The count holds 18 increments per nanosecond, the lap 2,042 years.
 impl Unit for Minute {
     const NANOS: u64 = 60 * Second::NANOS;
     const COUNT_BITS: u32 = 40;

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use crate::clock::CoarseClock;
 use crate::raw::recorder::{Recorder, Shard, Total, WindowedCounter};
 use crate::raw::ring::Ring;
+use crate::raw::shards::Shards;
 use crate::snapshot::TokenStats;
 use crate::source::{Schedule, Source};
 use crate::sync::{Acquire, Ordering, Relaxed, Release};
@@ -58,8 +59,8 @@ impl TokenCounters {
 
     /// Records a token issued at `at`.
     ///
-    /// The token is placed in the window by its age. If it was issued more than 60 minutes ago, it is active but not
-    /// part of the last hour; if `at` is in the future, it counts as issued now.
+    /// If that is more than 60 minutes ago, it is active but not part of the last hour; in the future, it counts as
+    /// now.
     pub fn issued_at(&self, at: SystemTime) {
         self.recorder.record_at(at, Event::Issued);
     }
@@ -83,8 +84,8 @@ impl TokenCounters {
 
     /// Returns the current numbers.
     ///
-    /// Every event recorded before the call is included, and none twice. `active_count` is negative only if more tokens
-    /// were revoked or expired than issued.
+    /// Every event recorded before the call is included, and none twice. `active_count` is negative only if more
+    /// tokens were revoked or expired than issued.
     #[must_use]
     pub fn snapshot(&self) -> TokenStats {
         let window = self.recorder.window();
@@ -145,7 +146,7 @@ impl TokenCountersBuilder {
     #[must_use]
     pub fn build(self) -> TokenCounters {
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        TokenCounters { recorder: Arc::new(Recorder::new(clock, self.shards, TokenShard::new)) }
+        TokenCounters { recorder: Arc::new(Recorder::new(clock, Shards::new(self.shards, TokenShard::new))) }
     }
 }
 

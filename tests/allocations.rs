@@ -7,8 +7,8 @@
 //! 2. The exceptions are a thread's first event and a new name. Outside of the slab, a first event allocates the
 //!    thread's shard and sometimes a row of cells for shards; in the slab it allocates nothing. A new name is copied
 //!    once.
-//! 3. A counter takes what the design page says: a shard for each thread of the slab and one more, and a table of names.
-//!    With the 32 shards of a machine with 16 cores or more this is at most 48 KiB.
+//! 3. A counter takes what the design page says: a shard for each thread of the slab and one more, and a table of
+//!    names. With the 32 shards of a machine with 16 cores or more this is at most 48 KiB.
 //! 4. A snapshot allocates in proportion to the names that it holds, and rendering into a used buffer allocates
 //!    nothing, except that a text page sorts its alerts. The thousandth time allocates as much as the first.
 //!

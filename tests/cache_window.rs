@@ -12,7 +12,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::sources::ManualCache;
@@ -293,6 +293,52 @@ fn counters_at_the_maximum_saturate() {
     }
     clock.advance(Duration::MAX);
     let _ = source.cache();
+}
+
+const REDIS_INFO: &str = "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n\r\n# Stats\r\n\
+    evicted_keys:12\r\nkeyspace_hits:900\r\nkeyspace_misses:100\r\n\r\n# Keyspace\r\n\
+    db0:keys=5,expires=1,avg_ttl=0\r\ndb10:keys=30,expires=0,avg_ttl=0\r\n";
+
+#[test]
+fn redis_info_is_read_for_one_database_or_all() {
+    for (database, size_entries) in [(None, 35), (Some(0), 5), (Some(10), 30), (Some(1), 0)] {
+        let expected =
+            CacheCounters { hits: 900, misses: 100, puts: 0, evictions: 12, size_entries, size_bytes: 1 << 20 };
+        assert_eq!(CacheCounters::from_redis_info(REDIS_INFO, database).expect("valid"), expected);
+        let unix = REDIS_INFO.replace('\r', "");
+        assert_eq!(CacheCounters::from_redis_info(&unix, database).expect("valid"), expected);
+    }
+}
+
+#[test]
+fn incomplete_redis_info_is_an_error() {
+    for missing in ["used_memory", "evicted_keys", "keyspace_hits", "keyspace_misses"] {
+        let info = REDIS_INFO.replace(&format!("{missing}:"), "other:");
+        let error = CacheCounters::from_redis_info(&info, None).expect_err("incomplete").to_string();
+        assert!(error.contains(missing), "{error}");
+    }
+    assert!(CacheCounters::from_redis_info("", None).is_err());
+    let error = CacheCounters::from_redis_info(&REDIS_INFO.replace(":900", ":-1"), None).expect_err("no count");
+    assert_eq!(error.to_string(), "keyspace_hits is no count: \"-1\"");
+}
+
+/// `CONFIG RESETSTAT`, or a restart.
+#[test]
+fn redis_whose_statistics_are_reset_counts_from_zero() {
+    let clock = ManualClock::new();
+    let hits = Arc::new(AtomicU64::new(900));
+    let read = Arc::clone(&hits);
+    let source = CacheSource::try_new(move || {
+        let info = REDIS_INFO.replace(":900", &format!(":{}", read.load(SeqCst))).replace(":100", ":0");
+        CacheCounters::from_redis_info(&info, None)
+    })
+    .clock(clock.clock());
+    assert_eq!(last_hour(&source), (100.0, 12));
+    hits.store(3, SeqCst);
+    for expected in [12, 24] {
+        assert_eq!(last_hour(&source).1, expected);
+        clock.advance(MINUTE);
+    }
 }
 
 #[test]

@@ -68,6 +68,23 @@ fn clones_share_counts_and_clock() {
     assert_eq!(envelopes.snapshot().rate_per_second, 0.3);
 }
 
+/// Values beyond the range are raised or lowered to it.
+#[test]
+fn builder_options_of_any_value_create_counters_that_record() {
+    for value in [0, 1, 15, 1 << 20, usize::MAX] {
+        let envelopes = EnvelopeCounters::builder().max_aspects(value.min(1 << 16)).preallocated_shards(value.min(64));
+        let preallocated = EnvelopeCounters::builder().preallocated_shards(value);
+        let aspects = EnvelopeCounters::builder().max_aspects(value);
+        for envelopes in [envelopes, preallocated, aspects].map(parsec_telemetry::EnvelopeCountersBuilder::build) {
+            thread::scope(|scope| (0..20).for_each(|_| drop(scope.spawn(|| envelopes.observe("data")))));
+            assert_eq!(total(&envelopes), 20, "{value}");
+        }
+        let tokens = TokenCounters::builder().preallocated_shards(value).build();
+        tokens.issued();
+        assert_eq!(tokens.snapshot().active_count, 1, "{value}");
+    }
+}
+
 #[test]
 fn builder_creates_separate_counters_each_time() {
     let builder = EnvelopeCounters::builder().max_aspects(1);

@@ -18,10 +18,7 @@
 //! The length is published in the same way. The holder of the lock is the only writer and loads its own stores with
 //! `Relaxed`.
 //!
-//! # Progress
-//!
-//! Looking up a known name is wait-free. A new name takes a lock while it is inserted. Once the table is full, no
-//! lock is taken.
+//! Looking up a known name is wait-free. A new name takes a lock while it is inserted, unless the table is full.
 
 use std::sync::{OnceLock, PoisonError};
 
@@ -29,14 +26,12 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::sync::{Acquire, Atomic, Mutex, Relaxed, Release, Word};
 
-/// The name of all events whose own name has no id.
+/// The name and id of all events whose own name has no id.
 pub(crate) const OVERFLOW_NAME: &str = "__overflow__";
+pub(crate) const OVERFLOW: usize = 0;
 
 /// Replaces the empty name.
 pub(crate) const UNKNOWN_NAME: &str = "unknown";
-
-/// The id of [`OVERFLOW_NAME`].
-pub(crate) const OVERFLOW: usize = 0;
 
 /// The length limit of a name, in bytes. Longer names share [`OVERFLOW`].
 pub(crate) const MAX_NAME_LEN: usize = 128;
@@ -72,13 +67,12 @@ impl Interner {
             len: Atomic::new(0),
             insert_lock: Mutex::new(()),
         };
-        interner.insert(OVERFLOW_NAME);
+        interner.intern_slow(OVERFLOW_NAME);
         interner
     }
 
-    /// Returns the id of a name. A new name gets the next id, or [`OVERFLOW`] if the table is full.
-    ///
-    /// Inlines only the common case, a short name in the first entry that is probed.
+    /// Returns the id of a name. A new name gets the next id, or [`OVERFLOW`] if the table is full. Inlines only the
+    /// common case, a short name in the first entry that is probed.
     #[inline]
     pub(crate) fn intern(&self, name: &str) -> usize {
         let Some(tag) = Tag::inline(name.as_bytes()) else {
@@ -120,11 +114,6 @@ impl Interner {
         is_equal.then_some(id)
     }
 
-    #[inline(never)]
-    fn intern_slow(&self, name: &str) -> usize {
-        self.find(name).unwrap_or_else(|_| self.insert(name))
-    }
-
     /// The entry at a position, modulo the table's length.
     #[inline]
     fn entry(&self, position: usize) -> &Entry {
@@ -153,9 +142,11 @@ impl Interner {
         }
     }
 
-    #[cold]
     #[inline(never)]
-    fn insert(&self, name: &str) -> usize {
+    fn intern_slow(&self, name: &str) -> usize {
+        if let Ok(id) = self.find(name) {
+            return id;
+        }
         if name.is_empty() {
             return self.intern(UNKNOWN_NAME);
         }

@@ -1,7 +1,6 @@
 //! Records an event in the calling thread's shard, whichever kind of shard that is.
 //!
-//! - A shard in the slab is owned by one thread, found by a bounds check, and written by loads and stores: the hot
-//!   path.
+//! - A shard in the slab is owned by one thread, found by a bounds check, and written by loads and stores.
 //! - A shard in a bucket is owned by one thread beyond the slab. Finding it takes two more pointers.
 //! - The shared shard is for threads without an id and written by atomic read-modify-writes.
 //!
@@ -65,7 +64,7 @@ impl Total {
 
     /// Adds one event. Only the total's owner may call this.
     ///
-    /// Does not overflow within 290 years: [`add`](Self::add) leaves half of the range to increments.
+    /// Does not overflow in 290 years: [`add`](Self::add) leaves half of the range to increments.
     #[inline]
     fn increment(&self, ordering: Ordering) {
         self.0.store(Word(self.0.load(Relaxed).0.wrapping_add(1)), ordering);
@@ -92,21 +91,14 @@ pub(crate) struct Recorder<S> {
     shards: Shards<S>,
     clock: CoarseClock,
     created_at: Nanos,
-    /// The reading from which on the counter has covered the time: its creation, or the oldest event in a window that
-    /// was placed before that.
+    /// Since when the counter has covered the time: its creation, or the oldest event that was placed before that.
     since: CachePadded<Atomic<Word>>,
 }
 
 impl<S: Shard> Recorder<S> {
-    /// Creates a recorder with a slab for this many threads, or by the number of cores.
-    pub(crate) fn new(
-        clock: CoarseClock,
-        threads: Option<usize>,
-        create: impl Fn() -> S + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new(clock: CoarseClock, shards: Shards<S>) -> Self {
         let created_at = clock.read();
-        let since = CachePadded::new(Atomic::new(Word(created_at)));
-        Self { shards: Shards::new(threads, create), clock, created_at, since }
+        Self { shards, clock, created_at, since: CachePadded::new(Atomic::new(Word(created_at))) }
     }
 
     /// Records one event now: the whole hot path.
@@ -142,7 +134,8 @@ impl<S: Shard> Recorder<S> {
         }
     }
 
-    /// Records one event at `at`. An event in the future counts as now, one older than the window in the total only.
+    /// Records one event at `at`: now, if that is in the future, and in the total only, if it is older than the
+    /// window.
     pub(crate) fn record_at(&self, at: SystemTime, event: S::Event) {
         let now = self.clock.advance();
         let reading = reading_for_age::<S::Unit>(now, self.clock.age_of(at));
@@ -235,7 +228,7 @@ mod loom {
     fn threads_without_an_id_lose_no_event() {
         let counts = outcomes(|| {
             let clock = ManualClock::new().clock();
-            let recorder = Arc::new(Recorder::new(clock, None, WindowedCounter::new));
+            let recorder = Arc::new(Recorder::new(clock, Shards::new(None, WindowedCounter::new)));
             let record = |recorder: &Recorder<WindowedCounter<Second>>| {
                 let shard = recorder.shards().last().expect("the shared shard exists");
                 add_shared(shard, Some(recorder.clock.tick()), (), 1);

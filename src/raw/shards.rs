@@ -24,31 +24,27 @@ use crate::sync::OnceLock;
 
 type Cell<S> = OnceLock<Box<CachePadded<S>>>;
 
-/// The minimum size of the slab. Few processes record on more threads at once.
+/// The limits of the slab's size, and its maximum by default, so that memory does not grow with the machine.
 const MIN_SLAB: usize = if cfg!(parsec_loom) { 1 } else { 16 };
-
-/// The maximum size of the slab by default, so that memory does not grow with the machine.
-const MAX_DEFAULT_SLAB: usize = 32;
+const MAX_DEFAULT_SLAB: usize = if cfg!(parsec_loom) { 1 } else { 32 };
+const MAX_SLAB: usize = 1024;
 
 /// Enough for [`MAX_THREADS`]: each bucket is as long as all shards before it.
 const BUCKETS: usize = (MAX_THREADS / MIN_SLAB).ilog2() as usize;
 
 /// Shards in the slab for this many threads: a power of two.
 fn slab_size(threads: usize) -> usize {
-    threads.clamp(MIN_SLAB, MAX_THREADS).next_power_of_two()
+    threads.clamp(MIN_SLAB, MAX_SLAB).next_power_of_two()
 }
 
-/// Shards in the slab of a machine with `cores`, unless an option says otherwise.
+/// The same by default, on a machine with this many cores.
 fn default_slab_size(cores: usize) -> usize {
-    let most = if cfg!(parsec_loom) { MIN_SLAB } else { MAX_DEFAULT_SLAB };
-    slab_size((2 * cores).min(most))
+    slab_size((2 * cores).min(MAX_DEFAULT_SLAB))
 }
 
-/// The calling thread's shard, by how the thread may write it.
+/// The calling thread's shard: written by loads and stores if the thread owns it, otherwise by read-modify-writes.
 pub(crate) enum ShardRef<'a, S> {
-    /// No other thread writes it: loads and stores suffice.
     Owned(&'a S),
-    /// Other threads write it too: writes must be atomic read-modify-writes.
     Shared(&'a S),
 }
 
@@ -132,7 +128,7 @@ mod tests {
     #[test]
     fn slab_is_bounded_by_default_and_by_its_range() {
         assert_eq!([1, 8, 9, 16, 96, 1 << 20].map(default_slab_size), [16, 16, 32, 32, 32, 32]);
-        assert_eq!([0, 17, 96, 16_384, usize::MAX].map(slab_size), [16, 32, 128, 16_384, 16_384]);
+        assert_eq!([0, 17, 96, 1024, usize::MAX].map(slab_size), [16, 32, 128, 1024, 1024]);
     }
 
     #[test]

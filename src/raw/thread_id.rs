@@ -16,10 +16,8 @@ use crate::sync::{Acquire, Atomic, Relaxed, Release};
 /// Threads that can hold an id at once. Further threads use the shared shard: slower, but nothing is lost.
 pub(crate) const MAX_THREADS: usize = if cfg!(parsec_loom) { 4 } else { 16_384 };
 
-/// The id of a thread that has not recorded yet. Above every valid id, like [`EXHAUSTED`].
+/// Above every valid id: of a thread that has not recorded yet, and of one that cannot have an id (any more).
 const UNASSIGNED: usize = usize::MAX;
-
-/// The id of a thread that cannot have one (any more).
 const EXHAUSTED: usize = usize::MAX - 1;
 
 #[cfg(not(parsec_loom))]
@@ -34,13 +32,13 @@ static IDS: Ids = Ids::new();
 #[cfg(not(parsec_loom))]
 thread_local! {
     static ID: Cell<usize> = const { Cell::new(UNASSIGNED) };
-    static GUARD: ThreadGuard = ThreadGuard::acquire(&IDS);
+    static GUARD: ThreadGuard = ThreadGuard { id: IDS.acquire(), ids: &IDS };
 }
 
 #[cfg(all(test, parsec_loom))]
 ::loom::thread_local! {
     static ID: Cell<usize> = Cell::new(UNASSIGNED);
-    static GUARD: ThreadGuard = ThreadGuard::acquire(&IDS);
+    static GUARD: ThreadGuard = ThreadGuard { id: IDS.acquire(), ids: &IDS };
 }
 
 /// The calling thread's id, or a value of at least [`MAX_THREADS`] if it has none.
@@ -62,12 +60,6 @@ pub(crate) fn acquire() -> Option<usize> {
 struct ThreadGuard {
     id: Option<usize>,
     ids: &'static Ids,
-}
-
-impl ThreadGuard {
-    fn acquire(ids: &'static Ids) -> Self {
-        Self { id: ids.acquire(), ids }
-    }
 }
 
 impl Drop for ThreadGuard {
