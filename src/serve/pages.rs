@@ -14,9 +14,9 @@ use crate::catch_panic::catch_panic;
 use crate::collector::{Collected, PendingRequest};
 use crate::encode::Format;
 use crate::encode::text::TextEncoder;
-use crate::serve::future::PendingResponse;
+use crate::serve::future::ResponseFuture;
 use crate::serve::negotiate;
-use crate::serve::options::{MAX_SCRAPE_TIMEOUT, MIN_TIMEOUT, ScrapeOptions};
+use crate::serve::options::{MAX_SCRAPE_TIMEOUT, MIN_TIMEOUT, ServeOptions};
 use crate::serve::process;
 use crate::serve::rendered::{Encoding, RenderedPages};
 use crate::serve::response::{self, Response};
@@ -26,7 +26,7 @@ use crate::worker::deadline;
 /// The metrics pages of an aggregator.
 pub(super) struct Pages {
     aggregator: Aggregator,
-    options: ScrapeOptions,
+    options: ServeOptions,
     /// Present on a server, which adds its own metrics to the text page.
     stats: Option<Arc<Stats>>,
     rendered: RenderedPages,
@@ -42,7 +42,7 @@ struct Wanted {
 }
 
 impl Pages {
-    pub(super) fn new(aggregator: Aggregator, options: ScrapeOptions, stats: Option<Arc<Stats>>) -> Self {
+    pub(super) fn new(aggregator: Aggregator, options: ServeOptions, stats: Option<Arc<Stats>>) -> Self {
         Self { aggregator, options, stats, rendered: RenderedPages::default() }
     }
 
@@ -51,7 +51,7 @@ impl Pages {
     }
 
     /// Answers a request for a page. For a text format, `Accept` decides which.
-    pub(super) fn respond(self: &Arc<Self>, format: Format, method: &Method, headers: &HeaderMap) -> PendingResponse {
+    pub(super) fn respond(self: &Arc<Self>, format: Format, method: &Method, headers: &HeaderMap) -> ResponseFuture {
         let (format, content_type, vary) = match format {
             Format::Json => (format, format.content_type(), "Accept-Encoding"),
             Format::Prometheus | Format::OpenMetrics => {
@@ -62,7 +62,7 @@ impl Pages {
         if !response::is_read(method) {
             let response = response::other_method(method);
             self.record(format, response.status());
-            return PendingResponse::ready(response);
+            return ResponseFuture::ready(response);
         }
         let wanted = Wanted {
             encoding: Encoding { format, gzip: negotiate::accepts_gzip(headers) },
@@ -77,7 +77,7 @@ impl Pages {
         if let Some(latest) = collector.latest(freshness)
             && let Some(page) = self.rendered.get(&latest, wanted.encoding)
         {
-            return PendingResponse::ready(self.page(wanted, page));
+            return ResponseFuture::ready(self.page(wanted, page));
         }
         let timeout = scrape_timeout(headers).unwrap_or(self.options.scrape_timeout);
         let (sender, response) = oneshot::channel();
@@ -91,7 +91,7 @@ impl Pages {
                 let _ = sender.send(pages.render(wanted, collected));
             }),
         });
-        PendingResponse::Collecting(response)
+        ResponseFuture::collecting(response)
     }
 
     /// Records the response to a request that was answered without a page.
