@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use crate::serve::limit::{ConnectionLimit, Permit};
 use crate::serve::options::{MAX_SCRAPE_TIMEOUT, RESERVED_TIMEOUT, ServeOptions};
@@ -41,7 +41,8 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
     };
     let mut limit = ConnectionLimit::new(routes.options.max_connections, Arc::clone(&routes.stats));
     let graceful = GracefulShutdown::new();
-    // Aborts the connections when this future is dropped.
+    // Aborts the connections when this future is dropped. Their errors are ignored: a client may close its connection
+    // in any way at any time.
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let result = loop {
@@ -87,11 +88,7 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
         limit.track(connections.spawn(connection));
     }
     // Reserved connections still get their answer: they last at most 500 ms.
-    let answered = async { while connections.join_next().await.is_some() {} };
-    tokio::select! {
-        () = answered => {}
-        () = sleep_until(deadline) => {}
-    }
+    let _ = timeout_at(deadline, async { while connections.join_next().await.is_some() {} }).await;
     result
 }
 
@@ -137,7 +134,7 @@ fn reserved_connection(
     async { timeout(RESERVED_TIMEOUT, connection).await.unwrap_or(Ok(())) }
 }
 
-/// Serves a connection. Its errors are ignored: a client may close a connection in any way at any time.
+/// Serves a connection, which holds its permit until it ends.
 fn connection(
     routes: &Arc<Routes>,
     stream: TcpStream,
@@ -164,20 +161,16 @@ fn connection(
     http.serve_connection(
         stream,
         service_fn(move |request| {
-            // Dropped with the service, at the end of the connection.
+            // Both are dropped with the service, at the end of the connection.
             let _ = (&open, &permit);
             in_flight.store(true, Relaxed);
             let in_flight = Arc::clone(&in_flight);
             let response = routes.respond(&request, admission);
             async move {
-                let response = if response.is_ready() {
-                    response.await
-                } else {
-                    // Sources and rules have deadlines. This one is for a starved process.
-                    timeout(longest, response).await.unwrap_or_else(|_| Ok(response::unavailable(TIMED_OUT)))
-                };
+                // Sources and rules have deadlines. This one is for a starved process.
+                let response = timeout(longest, response).await;
                 in_flight.store(false, Relaxed);
-                response
+                response.unwrap_or_else(|_| Ok(response::unavailable(TIMED_OUT)))
             }
         }),
     )

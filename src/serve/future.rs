@@ -12,10 +12,10 @@ use crate::serve::response::{self, Response};
 
 /// The response of a [`Handler`](crate::Handler), once there is a snapshot.
 #[derive(Debug)]
-pub struct ResponseFuture(State);
+pub struct ResponseFuture(pub(super) State);
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Ready(Option<Response>),
     /// The collector thread sends the response.
     Collecting(oneshot::Receiver<Response>),
@@ -24,14 +24,6 @@ enum State {
 impl ResponseFuture {
     pub(super) fn ready(response: Response) -> Self {
         Self(State::Ready(Some(response)))
-    }
-
-    pub(super) fn collecting(response: oneshot::Receiver<Response>) -> Self {
-        Self(State::Collecting(response))
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(self.0, State::Ready(_))
     }
 
     /// Blocks the calling thread until the response is there.

@@ -63,7 +63,7 @@ impl Handler {
     #[must_use]
     pub fn scrape_timeout(self, timeout: Duration) -> Self {
         let scrape_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
-        Self::new(self.pages.aggregator(), self.format, ServeOptions { scrape_timeout, ..ServeOptions::DEFAULT })
+        Self::new(&self.pages.aggregator, self.format, ServeOptions { scrape_timeout, ..ServeOptions::DEFAULT })
     }
 
     fn respond<B>(&self, request: &Request<B>) -> ResponseFuture {
@@ -73,7 +73,7 @@ impl Handler {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler").field("aggregator", self.pages.aggregator()).field("format", &self.format).finish()
+        f.debug_struct("Handler").field("aggregator", &self.pages.aggregator).field("format", &self.format).finish()
     }
 }
 

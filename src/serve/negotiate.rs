@@ -58,8 +58,8 @@ struct Preference {
     specificity: u8,
 }
 
-/// Returns the preference for a media type, and the parameters of the media range that states it: the most specific
-/// one that includes the type, and the first of several.
+/// Returns the preference for a media type, and the parameters of the media range that it is from: of the ranges that
+/// include the type, the first of the most specific ones.
 fn preference<'a>(headers: &'a HeaderMap, media_type: &str, version: &str) -> Option<(Preference, &'a str)> {
     let ranges = elements(headers, &ACCEPT).filter_map(|(name, parameters, quality)| {
         let specificity = specificity(name, parameters, media_type, version)?;
@@ -68,7 +68,7 @@ fn preference<'a>(headers: &'a HeaderMap, media_type: &str, version: &str) -> Op
     ranges.reduce(|best, next| if next.0.specificity > best.0.specificity { next } else { best })
 }
 
-/// Returns how specific a media range is, such as `text/*`, or `None` if it does not include the media type.
+/// Returns how specific a media range such as `text/*` is, or `None` if it does not include the media type.
 fn specificity(range: &str, parameters: &str, media_type: &str, version: &str) -> Option<u8> {
     if range == "*/*" {
         return Some(1);

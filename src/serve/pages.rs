@@ -14,7 +14,7 @@ use crate::catch_panic::catch_panic;
 use crate::collector::{Collected, PendingRequest};
 use crate::encode::Format;
 use crate::encode::text::TextEncoder;
-use crate::serve::future::ResponseFuture;
+use crate::serve::future::{ResponseFuture, State};
 use crate::serve::negotiate;
 use crate::serve::options::{MAX_SCRAPE_TIMEOUT, MIN_TIMEOUT, ServeOptions};
 use crate::serve::process;
@@ -25,7 +25,7 @@ use crate::worker::deadline;
 
 /// The metrics pages of an aggregator.
 pub(super) struct Pages {
-    aggregator: Aggregator,
+    pub(super) aggregator: Aggregator,
     options: ServeOptions,
     /// Present on a server, which adds its own metrics to the text page.
     stats: Option<Arc<Stats>>,
@@ -37,7 +37,6 @@ pub(super) struct Pages {
 struct Wanted {
     encoding: Encoding,
     content_type: &'static str,
-    vary: &'static str,
     is_head: bool,
 }
 
@@ -46,18 +45,11 @@ impl Pages {
         Self { aggregator, options, stats, rendered: RenderedPages::default() }
     }
 
-    pub(super) fn aggregator(&self) -> &Aggregator {
-        &self.aggregator
-    }
-
     /// Answers a request for a page. For a text format, `Accept` decides which.
     pub(super) fn respond(self: &Arc<Self>, format: Format, method: &Method, headers: &HeaderMap) -> ResponseFuture {
-        let (format, content_type, vary) = match format {
-            Format::Json => (format, format.content_type(), "Accept-Encoding"),
-            Format::Prometheus | Format::OpenMetrics => {
-                let (format, content_type) = negotiate::text_format(headers);
-                (format, content_type, "Accept, Accept-Encoding")
-            }
+        let (format, content_type) = match format {
+            Format::Json => (format, format.content_type()),
+            Format::Prometheus | Format::OpenMetrics => negotiate::text_format(headers),
         };
         if !response::is_read(method) {
             let response = response::other_method(method);
@@ -67,7 +59,6 @@ impl Pages {
         let wanted = Wanted {
             encoding: Encoding { format, gzip: negotiate::accepts_gzip(headers) },
             content_type,
-            vary,
             is_head: method == Method::HEAD,
         };
 
@@ -91,7 +82,7 @@ impl Pages {
                 let _ = sender.send(pages.render(wanted, collected));
             }),
         });
-        ResponseFuture::collecting(response)
+        ResponseFuture(State::Collecting(response))
     }
 
     /// Records the response to a request that was answered without a page.
@@ -130,7 +121,8 @@ impl Pages {
     fn page(&self, wanted: Wanted, (encoding, page): (Encoding, Bytes)) -> Response {
         let mut response = response::page(wanted.is_head, wanted.content_type, page);
         let headers = response.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static(wanted.vary));
+        let vary = if encoding.format == Format::Json { "Accept-Encoding" } else { "Accept, Accept-Encoding" };
+        headers.insert(VARY, HeaderValue::from_static(vary));
         if encoding.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }

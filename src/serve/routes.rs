@@ -41,7 +41,7 @@ const DRAINING: &str = "the server is shutting down: retry after its restart\n";
 pub(super) enum Admission {
     /// Everything, without a check of the host: another accept loop accepted the connection.
     Embedded,
-    /// Everything, from the hosts that are allowed on loopback if the connection arrived there.
+    /// Everything. On loopback, only allowed hosts are answered.
     Regular { is_loopback: bool },
     /// Probes only. Other requests are answered with 503, and the connection is closed for this reason.
     ProbesOnly(CloseReason),
@@ -52,7 +52,7 @@ pub(super) enum Admission {
 pub(super) struct Routes {
     pub(super) options: ServeOptions,
     pub(super) stats: Arc<Stats>,
-    pages: Arc<Pages>,
+    pub(super) pages: Arc<Pages>,
     token: Option<BearerToken>,
     allowed_hosts: Vec<String>,
     is_draining: Arc<AtomicBool>,
@@ -81,10 +81,6 @@ impl Routes {
     /// Returns a copy with a draining flag of its own.
     pub(super) fn for_listener(&self) -> Self {
         Self { is_listener_draining: Arc::default(), ..self.clone() }
-    }
-
-    pub(super) fn aggregator(&self) -> &Aggregator {
-        self.pages.aggregator()
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Returns the response to a request, and blocks the calling thread until it is there.
+    /// Returns the response of [`respond`](Self::respond), and blocks the calling thread until it is there.
     #[must_use]
     pub fn handle<B>(&self, request: &Request<B>) -> Response {
         self.routes.respond(request, Admission::Embedded).wait()
@@ -94,7 +94,7 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("aggregator", self.routes.aggregator())
+            .field("aggregator", &self.routes.pages.aggregator)
             .field("options", &self.routes.options)
             .field("stats", &self.routes.stats)
             .field("is_draining", &self.routes.is_draining())

@@ -27,8 +27,7 @@ pub(super) struct TimeoutStream {
     stream: TokioIo<TcpStream>,
     options: ServeOptions,
     stats: Arc<Stats>,
-    /// Whether a request is in flight, which suspends the read deadline. Relaxed: the service sets it in the same
-    /// task.
+    /// Whether a request is in flight, which suspends the read deadline. Relaxed: the service runs in the same task.
     in_flight: Arc<AtomicBool>,
     /// Whether the stream waits for the first byte of another request.
     is_idle: bool,
