@@ -3,9 +3,10 @@
 //!
 //! The model follows the definitions of the design page. A slot is a whole second (or minute) of wall time. An event is
 //! placed by its age: in the current slot if the age is negative, and in none if it is more than 60 slots. The partial
-//! slot at the far edge of the window is weighted by its fraction inside the window. A rate is divided by the age of the
-//! counter in its first minute, and by one second at least. Totals and hourly values must be equal; rates must agree to
-//! 1e-9.
+//! slot at the far edge of the window is weighted by its fraction inside the window. A rate is divided by the time that
+//! the counter has covered, one second at least and one minute at most: since it was created, or since the oldest event
+//! that was placed before that. It is NaN while the counter is empty and younger than a second. Totals and hourly values
+//! must be equal; rates must agree to 1e-9.
 
 #![no_main]
 
@@ -159,18 +160,20 @@ impl Name {
 /// Counts per second, or per minute.
 struct Slots {
     length: i128,
-    created_at: i128,
+    /// The counter's creation, or the oldest event that was placed before that.
+    since: i128,
     counts: BTreeMap<i128, u64>,
 }
 
 impl Slots {
-    fn new(length: i128, created_at: i128) -> Self {
-        Self { length, created_at, counts: BTreeMap::new() }
+    fn new(length: i128, since: i128) -> Self {
+        Self { length, since, counts: BTreeMap::new() }
     }
 
     fn record(&mut self, now: i128, at: Option<i128>, times: u64) {
         let age = (now - at.unwrap_or(now)).max(0);
-        if age <= 60 * self.length {
+        if age <= 60 * self.length && times > 0 {
+            self.since = self.since.min(now - age);
             *self.counts.entry((now - age).div_euclid(self.length)).or_default() += times;
         }
     }
@@ -184,7 +187,7 @@ impl Slots {
             if start >= edge {
                 full += i128::from(count);
             } else if end > edge {
-                let live_from = if self.created_at < end { start.max(self.created_at) } else { start };
+                let live_from = if self.since < end { start.max(self.since) } else { start };
                 let (inside, live) = (end - edge.max(live_from), end - live_from);
                 partial = (i128::from(count) * inside, live);
             }
@@ -199,7 +202,7 @@ impl Slots {
 
     fn rate_per_second(&self, now: i128) -> f64 {
         let (events, of) = self.window_sum(now);
-        let span = (now - self.created_at).clamp(SECOND, 60 * self.length);
+        let span = (now - self.since).clamp(SECOND, 60 * self.length);
         (events as f64 / of as f64) / (span as f64 / SECOND as f64)
     }
 }
@@ -264,6 +267,9 @@ impl Model {
             }
             Event::Expired => self.active -= i64::from(times),
         }
+        // The two windows of one counter.
+        let since = self.issued.since.min(self.revoked.since);
+        (self.issued.since, self.revoked.since) = (since, since);
     }
 }
 
@@ -366,7 +372,9 @@ fn check(counters: &Counters, model: &Model) {
     }
     assert_eq!(envelopes.by_aspect, by_aspect);
     let (rate, expected) = (envelopes.rate_per_second, model.published.rate_per_second(model.now));
-    assert!((rate - expected).abs() <= 1e-9 * expected, "the rate is {rate}, not {expected}");
+    let is_unknown = by_aspect.values().all(|&total| total == 0) && model.now - model.published.since < SECOND;
+    assert_eq!(rate.is_nan(), is_unknown, "the rate is {rate}");
+    assert!(is_unknown || (rate - expected).abs() <= 1e-9 * expected, "the rate is {rate}, not {expected}");
 
     let tokens = counters.tokens.snapshot();
     assert_eq!(tokens.active_count, model.active, "active");
