@@ -53,10 +53,7 @@ use crate::source::Source;
 ///
 /// [`snapshot`](Self::snapshot) works on the calling thread. Pages over HTTP are made by one collector thread per
 /// aggregator, a worker for each source that is not [`Inline`](crate::Schedule::Inline), and one for the rules, all
-/// spawned at first use. A source that never returns leaks its worker's thread.
-///
-/// Clones share sources, rules, reports, states and threads. Adding a source, a rule or a clock to a clone gives that
-/// clone reports, states and threads of its own.
+/// spawned at first use. Clones share all of them; adding a source, a rule or a clock to a clone gives it its own.
 #[derive(Clone)]
 pub struct Aggregator {
     collector: Arc<Collector>,
@@ -88,14 +85,10 @@ impl Aggregator {
     /// hash.
     ///
     /// ```
-    /// use parsec_telemetry::{Aggregator, CacheCounters, CacheSource};
+    /// use parsec_telemetry::{Aggregator, TokenCounters};
     ///
-    /// let aggregator = Aggregator::new()
-    ///     .named_source("sessions", CacheSource::new(|| CacheCounters::default()))
-    ///     .named_source("sessions", CacheSource::new(|| CacheCounters::default()));
-    ///
-    /// let names = aggregator.snapshot().sources.into_iter().map(|source| source.name);
-    /// assert_eq!(names.collect::<Vec<_>>(), ["sessions", "sessions_2"]);
+    /// let aggregator = Aggregator::new().named_source("logins", TokenCounters::new());
+    /// assert_eq!(aggregator.snapshot().sources[0].name, "logins");
     /// ```
     #[must_use]
     pub fn named_source<S: Source + 'static>(self, name: impl Into<String>, source: S) -> Self {
@@ -133,21 +126,6 @@ impl Aggregator {
     ///
     /// Averaging is what the wire contract says, and is right where each source reports the same stream. Summing is
     /// right where each of several counters sees a part of the stream.
-    ///
-    /// ```
-    /// use parsec_telemetry::{Aggregator, EnvelopeStats, Source};
-    ///
-    /// struct Shard(f64);
-    /// impl Source for Shard {
-    ///     fn envelopes(&self) -> Option<EnvelopeStats> {
-    ///         Some(EnvelopeStats { rate_per_second: self.0, ..Default::default() })
-    ///     }
-    /// }
-    ///
-    /// let shards = Aggregator::new().source(Shard(30.0)).source(Shard(10.0));
-    /// assert_eq!(shards.snapshot().envelopes.rate_per_second, 20.0);
-    /// assert_eq!(shards.sum_envelope_rates().snapshot().envelopes.rate_per_second, 40.0);
-    /// ```
     #[must_use]
     pub fn sum_envelope_rates(self) -> Self {
         self.with(|setup| setup.envelope_rate = EnvelopeRate::Summed)

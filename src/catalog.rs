@@ -72,12 +72,9 @@ pub(crate) const METRICS: &[Metric] = &[
     gauge("parsec_telemetry_envelope_rate_per_second", "Envelopes published per second over the last 60 seconds.")
         .value("envelopes/s", |s| s.envelopes.rate_per_second.into())
         .of(Envelopes),
-    gauge(
-        "parsec_telemetry_envelopes_by_aspect",
-        "Envelopes published by aspect. Kept for existing dashboards: prefer parsec_telemetry_envelopes_total.",
-    )
-    .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
-    .of(Envelopes),
+    gauge("parsec_telemetry_envelopes_by_aspect", "Envelopes published by aspect, for existing dashboards.")
+        .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
+        .of(Envelopes),
     counter("parsec_telemetry_envelopes_total", "Envelopes published by aspect.")
         .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
         .of(Envelopes),
@@ -129,16 +126,13 @@ pub(crate) const METRICS: &[Metric] = &[
         ALERT,
         |s, emit| per_rule(s, |rule| rule.fired_total.into(), emit),
     ),
-    gauge(
-        "parsec_telemetry_source_up",
-        "Whether the source answers: 1 if it does, 0 while its last good report is shown.",
-    )
-    .labeled("boolean", SOURCE, |s, emit| per_source(s, |source| u64::from(source.up).into(), emit)),
-    gauge(
-        "parsec_telemetry_source_age_seconds",
-        "Age of the source's report on this page. Absent before the first report.",
-    )
-    .labeled("seconds", SOURCE, |s, emit| per_source(s, |source| source.age_seconds.unwrap_or(f64::NAN).into(), emit)),
+    gauge("parsec_telemetry_source_up", "Whether the source answers: 0 while its last good report is shown.").labeled(
+        "boolean",
+        SOURCE,
+        |s, emit| per_source(s, |source| u64::from(source.up).into(), emit),
+    ),
+    gauge("parsec_telemetry_source_age_seconds", "Age of the source's report on this page, once it has reported.")
+        .labeled("seconds", SOURCE, |s, emit| per_source(s, |source| age(source).into(), emit)),
     counter("parsec_telemetry_source_panics_total", "Calls of the source that panicked.").labeled(
         "calls",
         SOURCE,
@@ -149,11 +143,8 @@ pub(crate) const METRICS: &[Metric] = &[
         SOURCE,
         |s, emit| per_source(s, |source| source.timeouts_total.into(), emit),
     ),
-    counter(
-        "parsec_telemetry_rule_failures_total",
-        "Evaluations of the alert rule that panicked or exceeded their deadline.",
-    )
-    .labeled("evaluations", &["alert"], |s, emit| per_rule(s, |rule| rule.failures_total.into(), emit)),
+    counter("parsec_telemetry_rule_failures_total", "Evaluations of the rule that panicked or missed their deadline.")
+        .labeled("evaluations", &["alert"], |s, emit| per_rule(s, |rule| rule.failures_total.into(), emit)),
 ];
 
 pub(crate) const fn gauge(name: &'static str, help: &'static str) -> FamilyMetadata {
@@ -239,6 +230,11 @@ fn per_alert(snapshot: &Snapshot, is_shown: fn(bool) -> bool, emit: Emit<'_>) {
     for ((name, severity), fires) in firing.into_iter().filter(|(_, fires)| is_shown(*fires)) {
         emit(&[name, severity.as_str()], u64::from(fires).into());
     }
+}
+
+/// The age of a source's report: NaN before the first, which has no sample.
+fn age(source: &SourceStatus) -> f64 {
+    source.age_seconds.unwrap_or(f64::NAN)
 }
 
 fn per_source(snapshot: &Snapshot, value: fn(&SourceStatus) -> Value, emit: Emit<'_>) {

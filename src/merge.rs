@@ -18,14 +18,15 @@ pub(crate) enum EnvelopeRate {
     Summed,
 }
 
-/// Fills the sections of a snapshot, and lists what no report has.
+/// Fills the sections of a snapshot, and lists those that no report has.
 pub(crate) fn merge(reports: &[Arc<Report>], rate: EnvelopeRate, snapshot: &mut Snapshot) {
-    let channels = Reported::new(reports, |report| report.channels.as_ref());
+    let unmeasured = &mut snapshot.unmeasured;
+    let channels = Reported::new(reports, Section::Channels, |report| report.channels.as_ref(), unmeasured);
     snapshot.channels = ChannelStats {
         total_active: channels.sum(|stats| stats.total_active),
         by_pattern: channels.sum_by_key(|stats| &stats.by_pattern),
     };
-    let envelopes = Reported::new(reports, |report| report.envelopes.as_ref());
+    let envelopes = Reported::new(reports, Section::Envelopes, |report| report.envelopes.as_ref(), unmeasured);
     let rates = envelopes.finite(|stats| stats.rate_per_second);
     snapshot.envelopes = EnvelopeStats {
         rate_per_second: match rate {
@@ -34,43 +35,33 @@ pub(crate) fn merge(reports: &[Arc<Report>], rate: EnvelopeRate, snapshot: &mut 
         },
         by_aspect: envelopes.sum_by_key(|stats| &stats.by_aspect),
     };
-    let presence = Reported::new(reports, |report| report.presence.as_ref());
+    let presence = Reported::new(reports, Section::Presence, |report| report.presence.as_ref(), unmeasured);
     snapshot.presence = PresenceStats {
         total_users: presence.sum(|stats| stats.total_users),
         total_agents: presence.sum(|stats| stats.total_agents),
         average_per_channel: mean(&presence.finite(|stats| stats.average_per_channel)),
     };
-    let history = Reported::new(reports, |report| report.history.as_ref());
+    let history = Reported::new(reports, Section::History, |report| report.history.as_ref(), unmeasured);
     snapshot.history = HistoryStats {
         total_envelopes_buffered: history.sum(|stats| stats.total_envelopes_buffered),
         buffer_utilization_pct: mean(&history.finite(|stats| stats.buffer_utilization_pct)),
     };
-    let tokens = Reported::new(reports, |report| report.tokens.as_ref());
+    let tokens = Reported::new(reports, Section::Tokens, |report| report.tokens.as_ref(), unmeasured);
     snapshot.tokens = TokenStats {
         issued_last_hour: tokens.sum(|stats| stats.issued_last_hour),
         revoked_last_hour: tokens.sum(|stats| stats.revoked_last_hour),
         // Saturates once, at the end, so that the order of the sources does not matter.
         active_count: clamp(tokens.0.iter().map(|stats| i128::from(stats.active_count)).sum()),
     };
-    let cache = Reported::new(reports, |report| report.cache.as_ref());
+    let cache = Reported::new(reports, Section::Cache, |report| report.cache.as_ref(), unmeasured);
     snapshot.cache = CacheStats {
         hit_rate_pct: mean(&cache.finite(|stats| stats.hit_rate_pct)),
         size_bytes: cache.sum(|stats| stats.size_bytes),
         size_entries: cache.sum(|stats| stats.size_entries),
         evictions_last_hour: cache.sum(|stats| stats.evictions_last_hour),
     };
-    let unmeasured = [
-        (Section::Channels, channels.0.is_empty()),
-        (Section::Envelopes, envelopes.0.is_empty()),
-        (Section::Presence, presence.0.is_empty()),
-        (Section::History, history.0.is_empty()),
-        (Section::Tokens, tokens.0.is_empty()),
-        (Section::Cache, cache.0.is_empty()),
-    ];
-    let unmeasured = unmeasured.into_iter().filter(|(_, is_unmeasured)| *is_unmeasured);
-    snapshot.unmeasured = unmeasured.map(|(section, _)| section.as_str().to_owned()).collect();
-    if let Cow::Owned(unmeasured) = snapshot.all_unmeasured() {
-        snapshot.unmeasured = unmeasured;
+    if let Cow::Owned(with_floats) = snapshot.all_unmeasured() {
+        snapshot.unmeasured = with_floats;
     }
 }
 
@@ -80,8 +71,18 @@ struct Reported<'a, T>(Vec<&'a T>);
 type Counts = BTreeMap<String, u64>;
 
 impl<'a, T> Reported<'a, T> {
-    fn new(reports: &'a [Arc<Report>], section: fn(&Report) -> Option<&T>) -> Self {
-        Self(reports.iter().filter_map(|report| section(report)).collect())
+    /// Lists the section as unmeasured if no report has it.
+    fn new(
+        reports: &'a [Arc<Report>],
+        section: Section,
+        of: fn(&Report) -> Option<&T>,
+        unmeasured: &mut Vec<String>,
+    ) -> Self {
+        let reported: Vec<&T> = reports.iter().filter_map(|report| of(report)).collect();
+        if reported.is_empty() {
+            unmeasured.push(section.as_str().to_owned());
+        }
+        Self(reported)
     }
 
     fn sum(&self, count: fn(&T) -> u64) -> u64 {

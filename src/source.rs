@@ -118,11 +118,8 @@ pub enum Schedule {
     /// For each snapshot, on a worker thread of the source's own, with at most one call in flight.
     #[default]
     OnDemand,
-    /// On the source's own worker thread, once per period and not for each snapshot. The first call is made for the
-    /// first snapshot, which waits for it. A random part of the period precedes the second, so that processes that
-    /// start together spread their calls.
-    ///
-    /// A period below 1 ms counts as 1 ms.
+    /// On the source's own worker thread, once per period, which is at least 1 ms. The first snapshot waits for the
+    /// first call. A random part of the period precedes the second, so that processes that start together spread out.
     Every(Duration),
 }
 

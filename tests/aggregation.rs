@@ -16,10 +16,10 @@ use std::time::{Duration, SystemTime};
 
 use common::counters::{envelopes_on, tokens_on};
 use common::sources::{Reports, everything, snapshot_of};
-use common::{SECOND, counts, firing, sections_of};
+use common::{SECOND, counts, firing, render, sections_of};
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheStats, ChannelStats, CoarseClock, EnvelopeStats, HistoryStats, ManualClock,
-    PresenceStats, Section, Severity, Snapshot, TokenStats,
+    Aggregator, AlertRule, CacheCounters, CacheSource, CacheStats, ChannelStats, CoarseClock, EnvelopeStats, Format,
+    HistoryStats, ManualClock, PresenceStats, Section, Severity, Snapshot, TokenStats,
 };
 
 /// Unknown is not zero: a section that no source measures read as zero.
@@ -115,6 +115,27 @@ fn average_includes_zeros_and_excludes_absent_sections() {
     assert_eq!(snapshot.history.buffer_utilization_pct, 45.0);
     assert_eq!(snapshot.cache.hit_rate_pct, 45.0);
     assert_eq!(snapshot.presence.average_per_channel, 30.0);
+}
+
+/// Unknown is not zero: a cache without lookups halved the hit rate of the other.
+#[test]
+fn cache_without_lookups_takes_no_part_in_the_average() {
+    let clock = ManualClock::new();
+    let cache = |hits, misses| {
+        let counters = move || CacheCounters { hits, misses, size_bytes: 8, ..Default::default() };
+        CacheSource::new(counters).clock(clock.clock())
+    };
+    let idle = Aggregator::new().source(cache(0, 0));
+    let snapshot = idle.clone().source(cache(9, 1)).snapshot();
+    assert_eq!((snapshot.cache.hit_rate_pct, snapshot.cache.size_bytes), (90.0, 16));
+    let snapshot = idle.clone().source(cache(0, 1)).snapshot();
+    assert_eq!(snapshot.cache.hit_rate_pct.to_bits(), 0.0f64.to_bits());
+
+    let snapshot = idle.source(cache(0, 0)).snapshot();
+    assert!(snapshot.cache.hit_rate_pct.is_nan() && snapshot.is_measured(Section::Cache));
+    assert_eq!(snapshot.unmeasured.last().map(String::as_str), Some("cache.hit_rate_pct"));
+    let page = render(Format::Prometheus, &snapshot);
+    assert!(page.contains("\nparsec_telemetry_cache_size_bytes 16\n") && !page.contains("hit_rate"), "{page}");
 }
 
 #[test]

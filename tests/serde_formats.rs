@@ -9,7 +9,7 @@ use parsec_telemetry::{
     CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus, Severity, Snapshot,
     SourceStatus, TokenStats,
 };
-use serde::{Deserialize as _, Serialize};
+use serde::{Deserialize, Serialize};
 
 fn snapshot() -> Snapshot {
     let at = SystemTime::UNIX_EPOCH;
@@ -100,5 +100,21 @@ fn positions_are_refused_where_a_format_claims_to_be_human_readable() {
         let error = read(&positions[..]).expect_err("fields by position").to_string();
         assert!(error.contains("a map with the keys of a snapshot"), "{error}");
         assert_eq!(read(&keys[..]).expect("fields by key"), snapshot);
+    }
+}
+
+#[test]
+fn snapshot_within_another_object_reads_back() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Instance {
+        host: String,
+        #[serde(flatten)]
+        snapshot: Snapshot,
+    }
+
+    for snapshot in [snapshot(), Snapshot::default(), Snapshot::empty(SystemTime::UNIX_EPOCH)] {
+        let instance = Instance { host: "a".to_owned(), snapshot };
+        let text = serde_json::to_string(&instance).expect("JSON");
+        assert_eq!(serde_json::from_str::<Instance>(&text).expect("JSON"), instance);
     }
 }

@@ -1,6 +1,6 @@
-//! Properties: a request with any method, path and headers gets one of four statuses, and headers that describe the
-//! body. Without the token, only the probes are served. Independent parsers accept a page in the format that its
-//! headers name.
+//! Properties: a request with any method, path and headers gets one of four statuses (OPTIONS gets 204), and headers
+//! that describe the body. Without the token, only the probes are served. Independent parsers accept a page in the
+//! format that its headers name.
 //!
 //! The input is the text of a request: a line of method, target and version, a line for each header, and an empty line.
 
@@ -100,6 +100,10 @@ fn check(server: &Server, request: &Request<()>, is_protected: bool) {
     };
     let (status, path) = (head.status.as_u16(), request.uri().path());
 
+    if request.method() == Method::OPTIONS {
+        assert!(status == 204 && body.is_empty() && header(ALLOW).is_some(), "{status}");
+        return;
+    }
     assert!([200, 401, 404, 405].contains(&status), "{status}");
     let is_probe = ["/healthz", "/readyz"].contains(&path);
     let is_rejected = is_protected && !is_probe && !has_token(request);
@@ -130,7 +134,7 @@ fn check(server: &Server, request: &Request<()>, is_protected: bool) {
         ("/parsec/metrics", "application/json") => {
             assert!(matches!(Json::read(&page), Ok(Json::Object(_))));
         }
-        ("/parsec/telemetry/metrics", kind) => {
+        ("/parsec/telemetry/metrics" | "/metrics", kind) => {
             let page = str::from_utf8(&page).expect("UTF-8");
             if kind.starts_with("application/openmetrics-text; version=1.0.0") {
                 parse_openmetrics(page).expect("OpenMetrics");

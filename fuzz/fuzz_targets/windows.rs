@@ -3,10 +3,10 @@
 //!
 //! The model follows the definitions of the design page. A slot is a whole second (or minute) of wall time. An event is
 //! placed by its age: in the current slot if the age is negative, and in none if it is more than 60 slots. The partial
-//! slot at the far edge of the window is weighted by its fraction inside the window. A rate is divided by the time that
-//! the counter has covered, one second at least and one minute at most: since it was created, or since the oldest event
-//! that was placed before that. It is NaN while the counter is empty and younger than a second. Totals and hourly values
-//! must be equal; rates must agree to 1e-9.
+//! slot at the far edge of the window is weighted by its fraction inside the window. A rate is divided by
+//! the time covered in the first minute, since the counter was created or since an older event that was placed before
+//! that, and by one second at least; it is NaN while the counter is empty and younger than a second. Totals and hourly
+//! values must be equal; rates must agree to 1e-9.
 
 #![no_main]
 
@@ -160,19 +160,19 @@ impl Name {
 /// Counts per second, or per minute.
 struct Slots {
     length: i128,
-    /// The counter's creation, or the oldest event that was placed before that.
+    /// When the counter was created, or when the oldest event happened that was placed before that.
     since: i128,
     counts: BTreeMap<i128, u64>,
 }
 
 impl Slots {
-    fn new(length: i128, since: i128) -> Self {
-        Self { length, since, counts: BTreeMap::new() }
+    fn new(length: i128, created_at: i128) -> Self {
+        Self { length, since: created_at, counts: BTreeMap::new() }
     }
 
     fn record(&mut self, now: i128, at: Option<i128>, times: u64) {
         let age = (now - at.unwrap_or(now)).max(0);
-        if age <= 60 * self.length && times > 0 {
+        if times > 0 && age <= 60 * self.length {
             self.since = self.since.min(now - age);
             *self.counts.entry((now - age).div_euclid(self.length)).or_default() += times;
         }
@@ -267,7 +267,7 @@ impl Model {
             }
             Event::Expired => self.active -= i64::from(times),
         }
-        // The two windows of one counter.
+        // One counter records both.
         let since = self.issued.since.min(self.revoked.since);
         (self.issued.since, self.revoked.since) = (since, since);
     }
@@ -372,8 +372,9 @@ fn check(counters: &Counters, model: &Model) {
     }
     assert_eq!(envelopes.by_aspect, by_aspect);
     let (rate, expected) = (envelopes.rate_per_second, model.published.rate_per_second(model.now));
-    let is_unknown = by_aspect.values().all(|&total| total == 0) && model.now - model.published.since < SECOND;
-    assert_eq!(rate.is_nan(), is_unknown, "the rate is {rate}");
+    // A counter that is empty and younger than a second has no rate.
+    let is_unknown = by_aspect.values().all(|&count| count == 0) && model.now - model.published.since < SECOND;
+    assert_eq!(rate.is_nan(), is_unknown);
     assert!(is_unknown || (rate - expected).abs() <= 1e-9 * expected, "the rate is {rate}, not {expected}");
 
     let tokens = counters.tokens.snapshot();

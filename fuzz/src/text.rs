@@ -26,6 +26,9 @@ pub struct Sample<V> {
 /// Names the invalid line.
 pub fn read(page: &[u8]) -> Result<Vec<Family<&str>>, String> {
     let page = str::from_utf8(page).map_err(|error| error.to_string())?;
+    if page.is_empty() {
+        return Ok(Vec::new());
+    }
     let page = page.strip_suffix('\n').ok_or("the last line has no newline")?;
     let mut families: Vec<Family<&str>> = Vec::new();
     let mut lines = page.split('\n').peekable();
@@ -175,8 +178,8 @@ mod tests {
 
     #[test]
     fn invalid_page_is_rejected() {
+        assert_eq!(read(b""), Ok(Vec::new()));
         for bad in [
-            "",
             "a 1\n",
             "# HELP a Help.\n# TYPE a gauge\na 1",
             "# HELP a Help.\n# TYPE a gauge\n",

@@ -3,11 +3,10 @@
 //! Considered: `hyper_util::server::conn::auto` and axum's `serve` accept without a connection limit and without
 //! deadlines for slow clients, which is what this loop adds.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -15,16 +14,17 @@ use hyper::service::service_fn;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout, timeout_at};
 
 use crate::serve::limit::{ConnectionLimit, Permit};
 use crate::serve::options::{MAX_SCRAPE_TIMEOUT, RESERVED_TIMEOUT, ServeOptions};
 use crate::serve::response;
 use crate::serve::routes::{Admission, Routes};
-use crate::serve::timeout::{InFlight, TimeoutStream, deadline};
+use crate::serve::stats::{CloseReason, Stats};
+use crate::serve::timeout::{TimeoutStream, deadline};
 
-/// The first and the longest pause after an error of `accept` that concerns no single connection.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// The longest pause after an error of `accept` that concerns no single connection. The first one is 10 ms.
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 /// How long a response may take beyond the longest scrape timeout.
 const RESPONSE_GRACE: Duration = Duration::from_secs(5);
@@ -41,14 +41,15 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
     };
     let mut limit = ConnectionLimit::new(routes.options.max_connections, Arc::clone(&routes.stats));
     let graceful = GracefulShutdown::new();
-    // Aborts the connections when this future is dropped.
+    // Aborts the connections when this future is dropped. Their errors are ignored: a client may close its connection
+    // in any way at any time.
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let result = loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break Ok(()),
             Some(_) = connections.join_next() => continue,
-            accepted = accept(routes, listener, limit.acquire()) => accepted,
+            accepted = accept(listener, &routes.stats, limit.acquire()) => accepted,
         };
         let (stream, permit) = match accepted {
             Ok(accepted) => accepted,
@@ -59,12 +60,11 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
         if permit.is_regular {
             let address = stream.local_addr();
             let is_loopback = !address.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
-            let admission = if is_loopback { Admission::Loopback } else { Admission::All };
-            let connection = connection(routes, stream, routes.options, admission);
-            connections.spawn(hold(permit, graceful.watch(connection)));
+            let connection = connection(routes, stream, permit, routes.options, Admission::Regular { is_loopback });
+            connections.spawn(graceful.watch(connection));
         } else {
-            let connection = reserved_connection(routes, stream, Admission::BeyondLimit);
-            limit.track(connections.spawn(hold(permit, connection)));
+            let connection = reserved_connection(routes, stream, permit, CloseReason::Limit);
+            limit.track(connections.spawn(connection));
         }
     };
 
@@ -78,47 +78,32 @@ pub(super) async fn serve(routes: &Routes, listener: &TcpListener, shutdown: imp
             () = sleep_until(deadline) => return result,
             Some(_) = connections.join_next() => continue,
             // Probes are told that the server drains: a refused connection would not say that.
-            accepted = accept(routes, listener, limit.reserved()), if is_listening => accepted,
+            accepted = accept(listener, &routes.stats, limit.reserved()), if is_listening => accepted,
         };
         let Ok((stream, permit)) = accepted else {
             is_listening = false;
             continue;
         };
-        let connection = reserved_connection(routes, stream, Admission::WhileDraining);
-        limit.track(connections.spawn(hold(permit, connection)));
+        let connection = reserved_connection(routes, stream, permit, CloseReason::Draining);
+        limit.track(connections.spawn(connection));
     }
     // Reserved connections still get their answer: they last at most 500 ms.
-    let answered = async { while connections.join_next().await.is_some() {} };
-    tokio::select! {
-        () = answered => {}
-        () = sleep_until(deadline) => {}
-    }
+    let _ = timeout_at(deadline, async { while connections.join_next().await.is_some() {} }).await;
     result
 }
 
-async fn hold(permit: Permit, connection: impl Future) {
-    // A client may close its connection in any way at any time: not an error of the server.
-    let _ = connection.await;
-    drop(permit);
-}
-
-/// Accepts a connection once there is a permit for it. Until then, it waits in the listen backlog.
+/// Accepts a connection once there is a permit for it. Fails only if the listener can accept no other.
 async fn accept(
-    routes: &Routes,
     listener: &TcpListener,
+    stats: &Stats,
     permit: impl Future<Output = Permit>,
 ) -> io::Result<(TcpStream, Permit)> {
-    let permit = permit.await;
-    Ok((next_stream(routes, listener).await?, permit))
-}
-
-/// Accepts a connection. Fails only if the listener can accept no other.
-async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpStream> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput};
-    let (mut pause, longest) = BACKOFF;
+    let permit = permit.await;
+    let mut pause = Duration::from_millis(10);
     loop {
         let error = match listener.accept().await {
-            Ok((stream, _)) => return Ok(stream),
+            Ok((stream, _)) => return Ok((stream, permit)),
             Err(error) => error,
         };
         match error.kind() {
@@ -128,40 +113,40 @@ async fn next_stream(routes: &Routes, listener: &TcpListener) -> io::Result<TcpS
             InvalidInput => return Err(error),
             // Mostly out of descriptors or memory. Trying again at once would spin until other connections end.
             _ => {
-                routes.stats.accept_error();
+                stats.accept_error();
                 #[cfg(feature = "tracing")]
                 tracing::warn!(%error, "connection could not be accepted");
                 sleep(pause).await;
-                pause = longest.min(pause * 2);
+                pause = MAX_BACKOFF.min(pause * 2);
             }
         }
     }
 }
 
-/// A connection for one request, of at most 500 ms.
+/// A connection for one request to a probe, of at most 500 ms.
 fn reserved_connection(
     routes: &Arc<Routes>,
     stream: TcpStream,
-    admission: Admission,
-) -> impl Future<Output = ()> + Send + use<> {
-    let connection = connection(routes, stream, routes.options.reserved(), admission);
-    async move {
-        // Whether it ended or timed out, it is closed now.
-        let _ = timeout(RESERVED_TIMEOUT, connection).await;
-    }
+    permit: Permit,
+    reason: CloseReason,
+) -> impl Future<Output = hyper::Result<()>> + Send + use<> {
+    let connection = connection(routes, stream, permit, routes.options.reserved(), Admission::ProbesOnly(reason));
+    async { timeout(RESERVED_TIMEOUT, connection).await.unwrap_or(Ok(())) }
 }
 
+/// Serves a connection, which holds its permit until it ends.
 fn connection(
     routes: &Arc<Routes>,
     stream: TcpStream,
+    permit: Permit,
     options: ServeOptions,
     admission: Admission,
 ) -> impl GracefulConnection<Output = hyper::Result<()>> + Send + use<> {
     // A page is written at once, and need not wait for more. Without the option, it is only sent later.
     let _ = stream.set_nodelay(true);
     let open = Arc::clone(&routes.stats).accepted();
-    let in_flight = InFlight::default();
-    let stream = TimeoutStream::new(stream, options, Arc::clone(&routes.stats), in_flight.clone());
+    let in_flight = Arc::<AtomicBool>::default();
+    let stream = TimeoutStream::new(stream, options, Arc::clone(&routes.stats), Arc::clone(&in_flight));
     let routes = Arc::clone(routes);
     let longest = options.scrape_timeout.max(MAX_SCRAPE_TIMEOUT) + RESPONSE_GRACE;
     let mut http = http1::Builder::new();
@@ -176,20 +161,16 @@ fn connection(
     http.serve_connection(
         stream,
         service_fn(move |request| {
-            // Dropped with the service, at the end of the connection.
-            let _ = &open;
-            let in_flight = in_flight.start();
+            // Both are dropped with the service, at the end of the connection.
+            let _ = (&open, &permit);
+            in_flight.store(true, Relaxed);
+            let in_flight = Arc::clone(&in_flight);
             let response = routes.respond(&request, admission);
             async move {
-                let response = if response.is_ready() {
-                    response.await
-                } else {
-                    // Sources and rules have deadlines. This one is for a starved process.
-                    let response = timeout(longest, response).await;
-                    response.unwrap_or_else(|_| response::unavailable(TIMED_OUT))
-                };
-                drop(in_flight);
-                Ok::<_, Infallible>(response)
+                // Sources and rules have deadlines. This one is for a starved process.
+                let response = timeout(longest, response).await;
+                in_flight.store(false, Relaxed);
+                response.unwrap_or_else(|_| Ok(response::unavailable(TIMED_OUT)))
             }
         }),
     )

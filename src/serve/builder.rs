@@ -89,7 +89,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how many bytes the head of a request may have: 8 to 256 KiB. Defaults to 16 KiB. More are answered with 431.
+    /// Sets how many bytes the head of a request may have: 8 to 256 KiB. Defaults to 16 KiB. More are answered with
+    /// 431.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.options.max_header_bytes = bytes.clamp(8 * 1024, 256 * 1024);
         self
@@ -136,9 +137,10 @@ impl ServerBuilder {
 
     /// Sets the hosts that a server without a token also answers on loopback. Defaults to none.
     ///
-    /// A web page can let its own name resolve to 127.0.0.1, and would then read this server (DNS rebinding). Therefore
-    /// a request that arrives on a loopback address receives 421, except on the probes, if its `Host` is not an IP
-    /// address, `localhost`, `*.localhost` or one of these. Add the host that a reverse proxy on this machine passes on.
+    /// A web page can let its own name resolve to 127.0.0.1, and would then read this server (DNS rebinding).
+    /// Therefore a request that arrives on a loopback address receives 421, except on the probes, if its `Host` is
+    /// not an IP address, `localhost`, `*.localhost` or one of these. Add the host that a reverse proxy on this
+    /// machine passes on.
     ///
     /// Ports, letter case and a trailing dot are ignored, and so are values that are no hosts.
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {

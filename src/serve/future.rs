@@ -3,27 +3,27 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread;
 
 use tokio::sync::oneshot;
 
 use crate::serve::response::{self, Response};
 
-/// A response that is ready, or that the collector thread sends.
+/// The response of a [`Handler`](crate::Handler), once there is a snapshot.
 #[derive(Debug)]
-pub(super) enum PendingResponse {
+pub struct ResponseFuture(pub(super) State);
+
+#[derive(Debug)]
+pub(super) enum State {
     Ready(Option<Response>),
+    /// The collector thread sends the response.
     Collecting(oneshot::Receiver<Response>),
 }
 
-impl PendingResponse {
+impl ResponseFuture {
     pub(super) fn ready(response: Response) -> Self {
-        Self::Ready(Some(response))
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(self, Self::Ready(_))
+        Self(State::Ready(Some(response)))
     }
 
     /// Blocks the calling thread until the response is there.
@@ -37,7 +37,7 @@ impl PendingResponse {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         loop {
-            if let Poll::Ready(response) = Pin::new(&mut self).poll(&mut context) {
+            if let Poll::Ready(Ok(response)) = Pin::new(&mut self).poll(&mut context) {
                 return response;
             }
             thread::park();
@@ -45,28 +45,17 @@ impl PendingResponse {
     }
 }
 
-impl Future for PendingResponse {
-    type Output = Response;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
-        match self.get_mut() {
-            Self::Ready(response) => Poll::Ready(response.take().expect("not polled after completion")),
-            // The sender is dropped without a response if the collector thread panicked.
-            Self::Collecting(response) => {
-                Pin::new(response).poll(context).map(|response| response.unwrap_or_else(|_| response::internal_error()))
-            }
-        }
-    }
-}
-
-/// The response of a [`Handler`](crate::Handler), once there is a snapshot.
-#[derive(Debug)]
-pub struct ResponseFuture(pub(super) PendingResponse);
-
 impl Future for ResponseFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(Ok)
+        match &mut self.0 {
+            State::Ready(response) => Poll::Ready(Ok(response.take().expect("not polled after completion"))),
+            // The sender is dropped without a response if the collector thread panicked.
+            State::Collecting(response) => {
+                let response = ready!(Pin::new(response).poll(context));
+                Poll::Ready(Ok(response.unwrap_or_else(|_| response::internal_error())))
+            }
+        }
     }
 }

@@ -11,18 +11,16 @@ use http::Request;
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
 use crate::serve::future::ResponseFuture;
-use crate::serve::options::{MAX_DURATION, MIN_TIMEOUT, ScrapeOptions, ServeOptions};
+use crate::serve::options::{MAX_DURATION, MIN_TIMEOUT, ServeOptions};
 use crate::serve::pages::Pages;
 use crate::serve::response::Response;
 
-const DEFAULT: ScrapeOptions = ServeOptions::DEFAULT.scrape_options();
-
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
-/// It answers GET and HEAD on any path, OPTIONS with 204, and every other method with 405. Requests within 100 ms share
-/// a snapshot. Sources and rules run on threads of the aggregator's own, never on the executor, and have 5 seconds, or
-/// nine tenths of the seconds in the header `X-Prometheus-Scrape-Timeout-Seconds`, at most 30. A page whose deadline has
-/// passed shows the last good reports, and their age.
+/// It answers GET and HEAD on any path, OPTIONS with 204, and every other method with 405. Requests within 100 ms
+/// share a snapshot. Sources and rules run on threads of the aggregator's own, never on the executor, and have 5
+/// seconds, or nine tenths of the seconds in the header `X-Prometheus-Scrape-Timeout-Seconds`, at most 30. A page
+/// whose deadline has passed shows the last good reports, and their age.
 ///
 /// With axum, which mounts tower services:
 ///
@@ -45,19 +43,19 @@ impl Aggregator {
     /// Returns the JSON page as a service. Its usual path is `/parsec/metrics`.
     #[must_use]
     pub fn handler(&self) -> Handler {
-        Handler::new(self, Format::Json, DEFAULT)
+        Handler::new(self, Format::Json, ServeOptions::DEFAULT)
     }
 
     /// Returns the text page as a service: Prometheus 0.0.4, or OpenMetrics 1.0.0 where `Accept` prefers it. Its
     /// usual path is `/parsec/telemetry/metrics`.
     #[must_use]
     pub fn prometheus_handler(&self) -> Handler {
-        Handler::new(self, Format::Prometheus, DEFAULT)
+        Handler::new(self, Format::Prometheus, ServeOptions::DEFAULT)
     }
 }
 
 impl Handler {
-    fn new(aggregator: &Aggregator, format: Format, options: ScrapeOptions) -> Self {
+    fn new(aggregator: &Aggregator, format: Format, options: ServeOptions) -> Self {
         Self { pages: Arc::new(Pages::new(aggregator.clone(), options, None)), format }
     }
 
@@ -65,17 +63,17 @@ impl Handler {
     #[must_use]
     pub fn scrape_timeout(self, timeout: Duration) -> Self {
         let scrape_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
-        Self::new(self.pages.aggregator(), self.format, ScrapeOptions { scrape_timeout, ..DEFAULT })
+        Self::new(&self.pages.aggregator, self.format, ServeOptions { scrape_timeout, ..ServeOptions::DEFAULT })
     }
 
     fn respond<B>(&self, request: &Request<B>) -> ResponseFuture {
-        ResponseFuture(self.pages.respond(self.format, request.method(), request.headers()))
+        self.pages.respond(self.format, request.method(), request.headers())
     }
 }
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler").field("aggregator", self.pages.aggregator()).field("format", &self.format).finish()
+        f.debug_struct("Handler").field("aggregator", &self.pages.aggregator).field("format", &self.format).finish()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The host that a request names (RFC 9112, 3.2), and the hosts that a server on loopback answers.
 //!
-//! A web page can let its own name resolve to 127.0.0.1 (DNS rebinding), and would then read a server on loopback as its
-//! own origin. The browser still sends that name as the host.
+//! A web page can let its own name resolve to 127.0.0.1 (DNS rebinding), and would then read a server on loopback as
+//! its own origin. The browser still sends that name as the host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

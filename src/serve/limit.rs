@@ -36,7 +36,7 @@ impl ConnectionLimit {
             regular: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             // One more, which the accept loop holds while it waits for a connection.
             reserve: Arc::new(Semaphore::new(RESERVED_CONNECTIONS + 1)),
-            tracked: VecDeque::with_capacity(RESERVED_CONNECTIONS + 1),
+            tracked: VecDeque::new(),
             stats,
         }
     }

@@ -25,22 +25,16 @@ const MAX_QUALITY: u16 = 1000;
 ///
 /// For equal qualities, the media range with the higher specificity decides, then Prometheus 0.0.4.
 pub(super) fn text_format(headers: &HeaderMap) -> (Format, &'static str) {
-    let prometheus = MediaRange::find(headers, "text/plain", "0.0.4");
-    let openmetrics = MediaRange::find(headers, "application/openmetrics-text", "1.0.0");
-    let prometheus = prometheus.map(|(preference, _)| preference);
-    match openmetrics {
-        Some((preference, range)) if preference.quality > 0 && Some(preference) > prometheus => {
-            let escaping = parameter(range.parameters, "escaping");
-            (Format::OpenMetrics, openmetrics_type(escaping))
+    let prometheus = preference(headers, "text/plain", "0.0.4").map(|(preference, _)| preference);
+    match preference(headers, "application/openmetrics-text", "1.0.0") {
+        Some((preference, parameters)) if preference.quality > 0 && Some(preference) > prometheus => {
+            let escaping = parameter(parameters, "escaping");
+            let is_requested = |content_type: &&str| content_type.rsplit('=').next() == escaping;
+            let content_type = ESCAPED_OPENMETRICS.into_iter().find(is_requested);
+            (Format::OpenMetrics, content_type.unwrap_or(Format::OpenMetrics.content_type()))
         }
         _ => (Format::Prometheus, Format::Prometheus.content_type()),
     }
-}
-
-fn openmetrics_type(escaping: Option<&str>) -> &'static str {
-    let is_requested = |content_type: &&str| content_type.rsplit('=').next() == escaping;
-    let content_type = ESCAPED_OPENMETRICS.into_iter().find(is_requested);
-    content_type.unwrap_or(Format::OpenMetrics.content_type())
 }
 
 /// Returns whether the client accepts gzip, and does not prefer `identity`.
@@ -64,43 +58,31 @@ struct Preference {
     specificity: u8,
 }
 
-/// An element of `Accept`, such as `text/*;q=0.5`.
-struct MediaRange<'a> {
-    name: &'a str,
-    parameters: &'a str,
+/// Returns the preference for a media type, and the parameters of the media range that it is from: of the ranges that
+/// include the type, the first of the most specific ones.
+fn preference<'a>(headers: &'a HeaderMap, media_type: &str, version: &str) -> Option<(Preference, &'a str)> {
+    let ranges = elements(headers, &ACCEPT).filter_map(|(name, parameters, quality)| {
+        let specificity = specificity(name, parameters, media_type, version)?;
+        Some((Preference { quality, specificity }, parameters))
+    });
+    ranges.reduce(|best, next| if next.0.specificity > best.0.specificity { next } else { best })
 }
 
-impl<'a> MediaRange<'a> {
-    /// Returns the most specific range that includes a media type; the first of several.
-    fn find(headers: &'a HeaderMap, media_type: &str, version: &str) -> Option<(Preference, Self)> {
-        let ranges = elements(headers, &ACCEPT).filter_map(|(name, parameters, quality)| {
-            let range = Self { name, parameters };
-            let specificity = range.specificity(media_type, version)?;
-            let preference = Preference { quality, specificity };
-            Some((preference, range))
-        });
-        ranges.reduce(|best, next| {
-            let is_better = next.0.specificity > best.0.specificity;
-            if is_better { next } else { best }
-        })
+/// Returns how specific a media range such as `text/*` is, or `None` if it does not include the media type.
+fn specificity(range: &str, parameters: &str, media_type: &str, version: &str) -> Option<u8> {
+    if range == "*/*" {
+        return Some(1);
     }
-
-    /// Returns `None` if the range does not include the media type.
-    fn specificity(&self, media_type: &str, version: &str) -> Option<u8> {
-        if self.name == "*/*" {
-            return Some(1);
-        }
-        if let Some(name) = self.name.strip_suffix("/*") {
-            let (top_level, _) = media_type.split_once('/')?;
-            return name.eq_ignore_ascii_case(top_level).then_some(2);
-        }
-        if !self.name.eq_ignore_ascii_case(media_type) {
-            return None;
-        }
-        match parameter(self.parameters, "version") {
-            None => Some(3),
-            Some(own) => (own == version).then_some(4),
-        }
+    if let Some(range) = range.strip_suffix("/*") {
+        let (top_level, _) = media_type.split_once('/')?;
+        return range.eq_ignore_ascii_case(top_level).then_some(2);
+    }
+    if !range.eq_ignore_ascii_case(media_type) {
+        return None;
+    }
+    match parameter(parameters, "version") {
+        None => Some(3),
+        Some(own) => (own == version).then_some(4),
     }
 }
 

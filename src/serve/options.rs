@@ -48,13 +48,6 @@ pub(super) struct ServeOptions {
     pub(super) max_header_bytes: usize,
 }
 
-/// How old and how late the snapshot of a page may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ScrapeOptions {
-    pub(super) max_snapshot_age: Duration,
-    pub(super) scrape_timeout: Duration,
-}
-
 impl ServeOptions {
     pub(super) const DEFAULT: Self = Self {
         max_connections: 256,
@@ -68,10 +61,6 @@ impl ServeOptions {
         max_headers: 100,
         max_header_bytes: 16 * 1024,
     };
-
-    pub(super) const fn scrape_options(self) -> ScrapeOptions {
-        ScrapeOptions { max_snapshot_age: self.max_snapshot_age, scrape_timeout: self.scrape_timeout }
-    }
 
     /// The options of a reserved connection.
     pub(super) fn reserved(self) -> Self {

@@ -14,9 +14,9 @@ use crate::catch_panic::catch_panic;
 use crate::collector::{Collected, PendingRequest};
 use crate::encode::Format;
 use crate::encode::text::TextEncoder;
-use crate::serve::future::PendingResponse;
+use crate::serve::future::{ResponseFuture, State};
 use crate::serve::negotiate;
-use crate::serve::options::{MAX_SCRAPE_TIMEOUT, MIN_TIMEOUT, ScrapeOptions};
+use crate::serve::options::{MAX_SCRAPE_TIMEOUT, MIN_TIMEOUT, ServeOptions};
 use crate::serve::process;
 use crate::serve::rendered::{Encoding, RenderedPages};
 use crate::serve::response::{self, Response};
@@ -25,8 +25,8 @@ use crate::worker::deadline;
 
 /// The metrics pages of an aggregator.
 pub(super) struct Pages {
-    aggregator: Aggregator,
-    options: ScrapeOptions,
+    pub(super) aggregator: Aggregator,
+    options: ServeOptions,
     /// Present on a server, which adds its own metrics to the text page.
     stats: Option<Arc<Stats>>,
     rendered: RenderedPages,
@@ -37,37 +37,28 @@ pub(super) struct Pages {
 struct Wanted {
     encoding: Encoding,
     content_type: &'static str,
-    vary: &'static str,
     is_head: bool,
 }
 
 impl Pages {
-    pub(super) fn new(aggregator: Aggregator, options: ScrapeOptions, stats: Option<Arc<Stats>>) -> Self {
+    pub(super) fn new(aggregator: Aggregator, options: ServeOptions, stats: Option<Arc<Stats>>) -> Self {
         Self { aggregator, options, stats, rendered: RenderedPages::default() }
     }
 
-    pub(super) fn aggregator(&self) -> &Aggregator {
-        &self.aggregator
-    }
-
     /// Answers a request for a page. For a text format, `Accept` decides which.
-    pub(super) fn respond(self: &Arc<Self>, format: Format, method: &Method, headers: &HeaderMap) -> PendingResponse {
-        let (format, content_type, vary) = match format {
-            Format::Json => (format, format.content_type(), "Accept-Encoding"),
-            Format::Prometheus | Format::OpenMetrics => {
-                let (format, content_type) = negotiate::text_format(headers);
-                (format, content_type, "Accept, Accept-Encoding")
-            }
+    pub(super) fn respond(self: &Arc<Self>, format: Format, method: &Method, headers: &HeaderMap) -> ResponseFuture {
+        let (format, content_type) = match format {
+            Format::Json => (format, format.content_type()),
+            Format::Prometheus | Format::OpenMetrics => negotiate::text_format(headers),
         };
         if !response::is_read(method) {
             let response = response::other_method(method);
             self.record(format, response.status());
-            return PendingResponse::ready(response);
+            return ResponseFuture::ready(response);
         }
         let wanted = Wanted {
             encoding: Encoding { format, gzip: negotiate::accepts_gzip(headers) },
             content_type,
-            vary,
             is_head: method == Method::HEAD,
         };
 
@@ -77,7 +68,7 @@ impl Pages {
         if let Some(latest) = collector.latest(freshness)
             && let Some(page) = self.rendered.get(&latest, wanted.encoding)
         {
-            return PendingResponse::ready(self.page(wanted, page));
+            return ResponseFuture::ready(self.page(wanted, page));
         }
         let timeout = scrape_timeout(headers).unwrap_or(self.options.scrape_timeout);
         let (sender, response) = oneshot::channel();
@@ -91,7 +82,7 @@ impl Pages {
                 let _ = sender.send(pages.render(wanted, collected));
             }),
         });
-        PendingResponse::Collecting(response)
+        ResponseFuture(State::Collecting(response))
     }
 
     /// Records the response to a request that was answered without a page.
@@ -130,7 +121,8 @@ impl Pages {
     fn page(&self, wanted: Wanted, (encoding, page): (Encoding, Bytes)) -> Response {
         let mut response = response::page(wanted.is_head, wanted.content_type, page);
         let headers = response.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static(wanted.vary));
+        let vary = if encoding.format == Format::Json { "Accept-Encoding" } else { "Accept, Accept-Encoding" };
+        headers.insert(VARY, HeaderValue::from_static(vary));
         if encoding.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }

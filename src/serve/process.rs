@@ -13,15 +13,6 @@ use std::time::SystemTime;
 use crate::catalog::{FamilyMetadata, Value, counter, gauge};
 use crate::encode::text::TextEncoder;
 
-const CPU_SECONDS: FamilyMetadata =
-    counter("process_cpu_seconds_total", "Processor time used by the process, user and system, in seconds.");
-const START_TIME: FamilyMetadata =
-    gauge("process_start_time_seconds", "Start time of the process, in seconds since the Unix epoch.");
-const VIRTUAL_BYTES: FamilyMetadata = gauge("process_virtual_memory_bytes", "Virtual memory of the process.");
-const RESIDENT_BYTES: FamilyMetadata = gauge("process_resident_memory_bytes", "Resident memory of the process.");
-const OPEN_FDS: FamilyMetadata = gauge("process_open_fds", "Open file descriptors.");
-const MAX_FDS: FamilyMetadata = gauge("process_max_fds", "Limit on open file descriptors.");
-
 /// Ticks per second in `/proc/self/stat`: `USER_HZ`, which does not depend on the kernel's `HZ`.
 const USER_HZ: f64 = 100.0;
 
@@ -31,49 +22,29 @@ const STIME: usize = 15;
 const STARTTIME: usize = 22;
 
 pub(super) fn encode(encoder: &mut TextEncoder<'_>) {
-    ProcessStats::read().encode(encoder);
+    let stat = read("/proc/self/stat");
+    let cpu_ticks = || Some(stat_field(&stat, UTIME)? + stat_field(&stat, STIME)?);
+    let help = "Processor time used by the process, user and system, in seconds.";
+    let cpu_seconds = cpu_ticks().map(|ticks| ticks as f64 / USER_HZ);
+    write(encoder, counter("process_cpu_seconds_total", help), cpu_seconds);
+
+    let help = "Start time of the process, in seconds since the Unix epoch.";
+    let start_time = stat_field(&stat, STARTTIME).and_then(|ticks| start_time(boot_time()?, ticks));
+    write(encoder, gauge("process_start_time_seconds", help), start_time);
+
+    let status = read("/proc/self/status");
+    let bytes = |name| Some(number_after(&status, name)?.saturating_mul(1024));
+    write(encoder, gauge("process_virtual_memory_bytes", "Virtual memory of the process."), bytes("VmSize:"));
+    write(encoder, gauge("process_resident_memory_bytes", "Resident memory of the process."), bytes("VmRSS:"));
+
+    write(encoder, gauge("process_open_fds", "Open file descriptors."), open_fds());
+    let max_fds = number_after(&read("/proc/self/limits"), "Max open files");
+    write(encoder, gauge("process_max_fds", "Limit on open file descriptors."), max_fds);
 }
 
-struct ProcessStats {
-    cpu_seconds: Option<f64>,
-    start_time: Option<f64>,
-    virtual_bytes: Option<u64>,
-    resident_bytes: Option<u64>,
-    open_fds: Option<u64>,
-    max_fds: Option<u64>,
-}
-
-impl ProcessStats {
-    fn read() -> Self {
-        let stat = read("/proc/self/stat");
-        let status = read("/proc/self/status");
-        let limits = read("/proc/self/limits");
-        let cpu_ticks = || Some(stat_field(&stat, UTIME)? + stat_field(&stat, STIME)?);
-        let bytes = |name| Some(number_after(&status, name)?.saturating_mul(1024));
-        Self {
-            cpu_seconds: cpu_ticks().map(|ticks| ticks as f64 / USER_HZ),
-            start_time: stat_field(&stat, STARTTIME).and_then(|ticks| start_time(boot_time()?, ticks)),
-            virtual_bytes: bytes("VmSize:"),
-            resident_bytes: bytes("VmRSS:"),
-            open_fds: open_fds(),
-            max_fds: number_after(&limits, "Max open files"),
-        }
-    }
-
-    fn encode(&self, encoder: &mut TextEncoder<'_>) {
-        let samples = [
-            (CPU_SECONDS, self.cpu_seconds.map(Value::from)),
-            (START_TIME, self.start_time.map(Value::from)),
-            (VIRTUAL_BYTES, self.virtual_bytes.map(Value::from)),
-            (RESIDENT_BYTES, self.resident_bytes.map(Value::from)),
-            (OPEN_FDS, self.open_fds.map(Value::from)),
-            (MAX_FDS, self.max_fds.map(Value::from)),
-        ];
-        for (metadata, value) in samples {
-            if let Some(value) = value {
-                encoder.write_sample(&metadata, value);
-            }
-        }
+fn write(encoder: &mut TextEncoder<'_>, metadata: FamilyMetadata, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        encoder.write_sample(&metadata, value);
     }
 }
 
@@ -104,11 +75,10 @@ fn start_time(boot_time: u64, start_ticks: u64) -> Option<f64> {
 /// and interrupt.
 fn boot_time() -> Option<u64> {
     static BOOT_TIME: OnceLock<u64> = OnceLock::new();
-    if let Some(boot_time) = BOOT_TIME.get() {
-        return Some(*boot_time);
-    }
-    let boot_time = number_after(&read("/proc/stat"), "btime")?;
-    Some(*BOOT_TIME.get_or_init(|| boot_time))
+    BOOT_TIME.get().copied().or_else(|| {
+        let boot_time = number_after(&read("/proc/stat"), "btime")?;
+        Some(*BOOT_TIME.get_or_init(|| boot_time))
+    })
 }
 
 fn open_fds() -> Option<u64> {
@@ -158,7 +128,8 @@ mod tests {
             assert!(start <= now().as_secs_f64(), "{start}");
         }
         assert_eq!(start_time(1000, 250), Some(1002.5));
-        if let Some(start) = ProcessStats::read().start_time {
+        if let (Some(boot_time), Some(ticks)) = (boot_time(), stat_field(&read("/proc/self/stat"), STARTTIME)) {
+            let start = start_time(boot_time, ticks).expect("the clock is after 1970");
             assert!(start <= now().as_secs_f64(), "{start}");
         }
     }

@@ -22,18 +22,13 @@ pub(super) struct Encoding {
     pub(super) gzip: bool,
 }
 
-impl Encoding {
-    fn uncompressed(self) -> Self {
-        Self { gzip: false, ..self }
-    }
-}
-
 /// The pages of the snapshot that was rendered last.
 #[derive(Default)]
-pub(super) struct RenderedPages(Mutex<Option<RenderedSnapshot>>);
+pub(super) struct RenderedPages(Mutex<Rendered>);
 
-struct RenderedSnapshot {
-    collected: Arc<Collected>,
+#[derive(Default)]
+struct Rendered {
+    of: Option<Arc<Collected>>,
     pages: Vec<(Encoding, Bytes)>,
 }
 
@@ -41,10 +36,10 @@ impl RenderedPages {
     /// Returns a page that has been rendered. It is uncompressed if it is too small to compress.
     pub(super) fn get(&self, of: &Arc<Collected>, encoding: Encoding) -> Option<(Encoding, Bytes)> {
         let rendered = lock(&self.0);
-        let rendered = rendered.as_ref().filter(|rendered| Arc::ptr_eq(&rendered.collected, of))?;
+        rendered.of.as_ref().filter(|rendered| Arc::ptr_eq(rendered, of))?;
         let find = |wanted| rendered.pages.iter().find(|(encoding, _)| *encoding == wanted);
         let is_small = |(_, page): &&(Encoding, Bytes)| page.len() < MIN_COMPRESS_SIZE;
-        let page = find(encoding).or_else(|| find(encoding.uncompressed()).filter(is_small));
+        let page = find(encoding).or_else(|| find(Encoding { gzip: false, ..encoding }).filter(is_small));
         page.cloned()
     }
 
@@ -58,11 +53,8 @@ impl RenderedPages {
         if let Some(page) = self.get(of, encoding) {
             return page;
         }
-        let plain = encoding.uncompressed();
-        let (_, page) = match self.get(of, plain) {
-            Some(page) if encoding.gzip => page,
-            _ => self.insert(of, plain, render()),
-        };
+        let plain = Encoding { gzip: false, ..encoding };
+        let (_, page) = self.get(of, plain).unwrap_or_else(|| self.insert(of, plain, render()));
         if encoding.gzip && page.len() >= MIN_COMPRESS_SIZE {
             self.insert(of, encoding, gzip(&page))
         } else {
@@ -73,14 +65,10 @@ impl RenderedPages {
     fn insert(&self, of: &Arc<Collected>, encoding: Encoding, page: Vec<u8>) -> (Encoding, Bytes) {
         let page = (encoding, Bytes::from(page));
         let mut rendered = lock(&self.0);
-        match &mut *rendered {
-            Some(rendered) if Arc::ptr_eq(&rendered.collected, of) => {
-                rendered.pages.push(page.clone());
-            }
-            _ => {
-                *rendered = Some(RenderedSnapshot { collected: Arc::clone(of), pages: vec![page.clone()] });
-            }
+        if !rendered.of.as_ref().is_some_and(|rendered| Arc::ptr_eq(rendered, of)) {
+            *rendered = Rendered { of: Some(Arc::clone(of)), pages: Vec::new() };
         }
+        rendered.pages.push(page.clone());
         page
     }
 }

@@ -10,8 +10,8 @@ use http::{Method, Request, StatusCode};
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
 use crate::serve::auth::BearerToken;
-use crate::serve::future::PendingResponse;
-use crate::serve::host;
+use crate::serve::future::ResponseFuture;
+use crate::serve::host::{self, InvalidHost};
 use crate::serve::options::ServeOptions;
 use crate::serve::pages::Pages;
 use crate::serve::response::{self, Response, TEXT_HTML, TEXT_PLAIN};
@@ -34,22 +34,17 @@ const PATHS: [(&str, &str); 6] = [
     (READY, "ready until the server drains"),
 ];
 
-const LIMIT_REACHED: &str = "connection limit reached: retry, or raise max_connections\n";
-const INVALID_HOST: &str = "no valid host in the request: send one Host header\n";
 const DRAINING: &str = "the server is shutting down: retry after its restart\n";
 
 /// What a connection may request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Admission {
-    All,
-    /// Everything: another accept loop accepted the connection, so its host is not checked.
+    /// Everything, without a check of the host: another accept loop accepted the connection.
     Embedded,
-    /// Everything, from the hosts that are allowed on loopback.
-    Loopback,
-    /// Probes only: the connection limit is reached.
-    BeyondLimit,
-    /// Probes only: the server drains.
-    WhileDraining,
+    /// Everything. On loopback, only allowed hosts are answered.
+    Regular { is_loopback: bool },
+    /// Probes only. Other requests are answered with 503, and the connection is closed for this reason.
+    ProbesOnly(CloseReason),
 }
 
 /// The state of a server, or of one of its listeners.
@@ -57,7 +52,7 @@ pub(super) enum Admission {
 pub(super) struct Routes {
     pub(super) options: ServeOptions,
     pub(super) stats: Arc<Stats>,
-    pages: Arc<Pages>,
+    pub(super) pages: Arc<Pages>,
     token: Option<BearerToken>,
     allowed_hosts: Vec<String>,
     is_draining: Arc<AtomicBool>,
@@ -72,9 +67,8 @@ impl Routes {
         allowed_hosts: Vec<String>,
     ) -> Self {
         let stats = Arc::<Stats>::default();
-        let self_metrics = Some(Arc::clone(&stats));
         Self {
-            pages: Arc::new(Pages::new(aggregator, options.scrape_options(), self_metrics)),
+            pages: Arc::new(Pages::new(aggregator, options, Some(Arc::clone(&stats)))),
             options,
             stats,
             token,
@@ -89,10 +83,6 @@ impl Routes {
         Self { is_listener_draining: Arc::default(), ..self.clone() }
     }
 
-    pub(super) fn aggregator(&self) -> &Aggregator {
-        self.pages.aggregator()
-    }
-
     pub(super) fn is_draining(&self) -> bool {
         // Relaxed: the flags guard no other data.
         self.is_draining.load(Relaxed) || self.is_listener_draining.load(Relaxed)
@@ -102,7 +92,7 @@ impl Routes {
         self.is_draining.store(true, Relaxed);
     }
 
-    pub(super) fn respond<B>(&self, request: &Request<B>, admission: Admission) -> PendingResponse {
+    pub(super) fn respond<B>(&self, request: &Request<B>, admission: Admission) -> ResponseFuture {
         let (method, path) = (request.method(), request.uri().path());
         let format = match path {
             JSON => Some(Format::Json),
@@ -113,21 +103,25 @@ impl Routes {
             if let Some(format) = format {
                 self.pages.record(format, rejection.status());
             }
-            return PendingResponse::ready(rejection);
+            return ResponseFuture::ready(rejection);
         }
         match format {
-            _ if method == Method::OPTIONS => PendingResponse::ready(response::other_method(method)),
+            _ if method == Method::OPTIONS => ResponseFuture::ready(response::other_method(method)),
             Some(format) => self.pages.respond(format, method, request.headers()),
-            None => PendingResponse::ready(fixed_page(method, path)),
+            None => ResponseFuture::ready(fixed_page(method, path)),
         }
     }
 
     /// Returns the error for a request that may not be made, or not on this connection. Probes and OPTIONS need no
     /// token, no allowed host and no regular connection.
     fn reject<B>(&self, request: &Request<B>, admission: Admission) -> Option<Response> {
-        let host = if admission == Admission::Embedded { Ok(None) } else { host::authority(request) };
-        let Ok(host) = host else {
-            return Some(response::error(StatusCode::BAD_REQUEST, INVALID_HOST));
+        let host = match (admission, host::authority(request)) {
+            (Admission::Embedded, _) => None,
+            (_, Ok(host)) => host,
+            (_, Err(InvalidHost)) => {
+                let text = "no valid host in the request: send one Host header\n";
+                return Some(response::error(StatusCode::BAD_REQUEST, text));
+            }
         };
         match request.uri().path() {
             // Load balancers request this path with any method.
@@ -136,18 +130,21 @@ impl Routes {
             _ if request.method() == Method::OPTIONS => return None,
             _ => {}
         }
-        let (reason, text) = match (admission, &self.token) {
-            (Admission::BeyondLimit, _) => (CloseReason::Limit, LIMIT_REACHED),
-            (Admission::WhileDraining, _) => (CloseReason::Draining, DRAINING),
-            (_, Some(token)) => return (!token.is_in(request.headers())).then(response::unauthorized),
-            (Admission::Loopback, None) => {
-                let host = host.filter(|host| !host::is_allowed(host, &self.allowed_hosts))?;
-                return Some(response::misdirected(host.as_str()));
+        match (admission, &self.token) {
+            (Admission::ProbesOnly(reason), _) => {
+                self.stats.closed(reason);
+                Some(response::unavailable(match reason {
+                    CloseReason::Draining => DRAINING,
+                    _ => "connection limit reached: retry, or raise max_connections\n",
+                }))
             }
-            (Admission::All | Admission::Embedded, None) => return None,
-        };
-        self.stats.closed(reason);
-        Some(response::unavailable(text))
+            (_, Some(token)) => (!token.is_in(request.headers())).then(response::unauthorized),
+            (Admission::Regular { is_loopback: true }, None) => {
+                let host = host.filter(|host| !host::is_allowed(host, &self.allowed_hosts))?;
+                Some(response::misdirected(host.as_str()))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -17,24 +17,12 @@ use crate::serve::routes::{Admission, Routes};
 /// # Errors
 ///
 /// Those of [`Server::serve`], which also documents panics.
-///
-/// ```no_run
-/// use parsec_telemetry::{Aggregator, EnvelopeCounters};
-///
-/// # async fn run() -> std::io::Result<()> {
-/// let envelopes = EnvelopeCounters::new();
-/// let aggregator = Aggregator::new().source(envelopes.clone());
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:9464").await?;
-/// parsec_telemetry::serve(listener, aggregator, parsec_telemetry::shutdown_signal()).await
-/// # }
-/// ```
 pub async fn serve(listener: TcpListener, aggregator: Aggregator, shutdown: impl Future) -> io::Result<()> {
-    let server = Server::builder(aggregator).build();
-    server.serve(listener, shutdown).await
+    Server::builder(aggregator).build().serve(listener, shutdown).await
 }
 
-/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics` and `/metrics`,
-/// `/healthz`, `/readyz`, and an index at `/`.
+/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics` and
+/// `/metrics`, `/healthz`, `/readyz`, and an index at `/`.
 ///
 /// Clones share all state.
 #[derive(Clone)]
@@ -46,8 +34,8 @@ impl Server {
     /// Starts to drain: from now on `/readyz` answers 503, so that load balancers send no new work.
     ///
     /// [`serve`](Self::serve) does this for its own connections when its `shutdown` completes. Call it where
-    /// [`respond`](Self::respond) or [`handle`](Self::handle) answer requests from another accept loop: it affects all
-    /// clones. Draining cannot be undone: build another server instead.
+    /// [`respond`](Self::respond) or [`handle`](Self::handle) answer requests from another accept loop: it affects
+    /// all clones. Draining cannot be undone: build another server instead.
     pub fn begin_draining(&self) {
         self.routes.begin_draining();
     }
@@ -69,20 +57,14 @@ impl Server {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn respond<B>(&self, request: &Request<B>) -> impl Future<Output = Response> + Send + use<B> {
-        self.routes.respond(request, Admission::Embedded)
+        let response = self.routes.respond(request, Admission::Embedded);
+        async {
+            let Ok(response) = response.await;
+            response
+        }
     }
 
-    /// Returns the response to a request, and blocks the calling thread until it is there.
-    ///
-    /// ```
-    /// use http::{Request, StatusCode};
-    /// use parsec_telemetry::{Aggregator, Server};
-    ///
-    /// let server = Server::builder(Aggregator::new()).build();
-    /// let request = Request::get("/parsec/metrics").body(())?;
-    /// assert_eq!(server.handle(&request).status(), StatusCode::OK);
-    /// # Ok::<(), http::Error>(())
-    /// ```
+    /// Returns the response of [`respond`](Self::respond), and blocks the calling thread until it is there.
     #[must_use]
     pub fn handle<B>(&self, request: &Request<B>) -> Response {
         self.routes.respond(request, Admission::Embedded).wait()
@@ -112,7 +94,7 @@ impl Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("aggregator", self.routes.aggregator())
+            .field("aggregator", &self.routes.pages.aggregator)
             .field("options", &self.routes.options)
             .field("stats", &self.routes.stats)
             .field("is_draining", &self.routes.is_draining())

@@ -4,8 +4,9 @@ use std::future::pending;
 
 /// Completes on Ctrl-C or, on Unix, on SIGTERM: a `shutdown` for [`serve()`](crate::serve()).
 ///
-/// From the first poll on, these signals do not end the process by themselves, even after this future has completed. If
-/// the handler of one signal cannot be installed, that signal keeps its effect, and this future waits for the other.
+/// From the first poll on, these signals do not end the process by themselves, even after this future has completed.
+/// If the handler of one signal cannot be installed, that signal keeps its effect, and this future waits for the
+/// other.
 ///
 /// # Panics
 ///

@@ -40,24 +40,6 @@ const CODES: [StatusCode; 7] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-const BUILD_INFO: FamilyMetadata = gauge("parsec_telemetry_build_info", "1, labeled with the version of the crate.");
-const SCRAPES: FamilyMetadata =
-    counter("parsec_telemetry_scrapes_total", "Requests for a metrics page by format and status code.");
-const SNAPSHOT_DURATION: FamilyMetadata = FamilyMetadata {
-    metric_type: MetricType::Summary,
-    name: "parsec_telemetry_snapshot_duration_seconds",
-    help: "Time to collect the sources and evaluate the rules, per snapshot.",
-};
-const CONNECTIONS_OPEN: FamilyMetadata = gauge("parsec_telemetry_connections_open", "Open connections.");
-const CONNECTIONS_ACCEPTED: FamilyMetadata =
-    counter("parsec_telemetry_connections_accepted_total", "Connections accepted.");
-const CONNECTIONS_CLOSED: FamilyMetadata =
-    counter("parsec_telemetry_connections_closed_total", "Connections closed by the server, by reason.");
-const ACCEPT_ERRORS: FamilyMetadata = counter(
-    "parsec_telemetry_accept_errors_total",
-    "Connections that the system failed to accept, for example for lack of descriptors.",
-);
-
 /// All accesses are relaxed: no counter says anything about another.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
@@ -95,29 +77,44 @@ impl Stats {
 
     /// Writes the metrics to a page. The request that the page answers is recorded afterwards.
     pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, durations: Durations) {
-        encoder.family(&BUILD_INFO).sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
+        let build_info = gauge("parsec_telemetry_build_info", "1, labeled with the version of the crate.");
+        encoder.family(&build_info).sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
 
-        let mut scrapes = encoder.family(&SCRAPES);
+        let scrapes =
+            counter("parsec_telemetry_scrapes_total", "Requests for a metrics page by format and status code.");
+        let mut scrapes = encoder.family(&scrapes);
         for ((_, format), by_code) in FORMATS.iter().zip(&self.scrapes) {
             for (code, count) in CODES.iter().zip(by_code) {
-                let labels = [("format", *format), ("code", code.as_str())];
-                scrapes.sample(labels, count.load(Relaxed));
+                scrapes.sample([("format", *format), ("code", code.as_str())], count.load(Relaxed));
             }
         }
 
-        encoder.family(&SNAPSHOT_DURATION).summary(durations.sum.as_secs_f64(), durations.count);
+        let snapshot_duration = FamilyMetadata {
+            metric_type: MetricType::Summary,
+            name: "parsec_telemetry_snapshot_duration_seconds",
+            help: "Time to collect the sources and evaluate the rules, per snapshot.",
+        };
+        encoder.family(&snapshot_duration).summary(durations.sum.as_secs_f64(), durations.count);
 
         // Another accept loop uses `Server::respond`.
         if self.accepted.load(Relaxed) == 0 {
             return;
         }
-        encoder.write_sample(&CONNECTIONS_OPEN, self.open.load(Relaxed));
-        encoder.write_sample(&CONNECTIONS_ACCEPTED, self.accepted.load(Relaxed));
-        let mut closed = encoder.family(&CONNECTIONS_CLOSED);
+        let open = gauge("parsec_telemetry_connections_open", "Open connections.");
+        encoder.write_sample(&open, self.open.load(Relaxed));
+        let accepted = counter("parsec_telemetry_connections_accepted_total", "Connections accepted.");
+        encoder.write_sample(&accepted, self.accepted.load(Relaxed));
+        let closed =
+            counter("parsec_telemetry_connections_closed_total", "Connections closed by the server, by reason.");
+        let mut closed = encoder.family(&closed);
         for (reason, count) in CLOSE_REASONS.iter().zip(&self.closed) {
             closed.sample([("reason", *reason)], count.load(Relaxed));
         }
-        encoder.write_sample(&ACCEPT_ERRORS, self.accept_errors.load(Relaxed));
+        let accept_errors = counter(
+            "parsec_telemetry_accept_errors_total",
+            "Connections that the system failed to accept, for example for lack of descriptors.",
+        );
+        encoder.write_sample(&accept_errors, self.accept_errors.load(Relaxed));
     }
 }
 

@@ -27,8 +27,10 @@ pub(super) struct TimeoutStream {
     stream: TokioIo<TcpStream>,
     options: ServeOptions,
     stats: Arc<Stats>,
-    in_flight: InFlight,
-    read_state: ReadState,
+    /// Whether a request is in flight, which suspends the read deadline. Relaxed: the service runs in the same task.
+    in_flight: Arc<AtomicBool>,
+    /// Whether the stream waits for the first byte of another request.
+    is_idle: bool,
     read_deadline: Instant,
     /// Set by the first write of a response that has to wait.
     write_deadline: Option<Instant>,
@@ -37,46 +39,15 @@ pub(super) struct TimeoutStream {
     timer: Pin<Box<Sleep>>,
 }
 
-/// What a connection without a request in flight waits for.
-#[derive(Clone, Copy, PartialEq)]
-enum ReadState {
-    /// The rest of a request head, or the first one of a connection.
-    Head,
-    /// The first byte of the next request.
-    KeepAlive,
-}
-
-/// Whether a request is in flight, which suspends the read deadline.
-///
-/// The service sets it and the stream reads it, in the same task: `Relaxed` suffices.
-#[derive(Clone, Default)]
-pub(super) struct InFlight(Arc<AtomicBool>);
-
-/// Marks a request as in flight until it is dropped.
-pub(super) struct InFlightGuard(InFlight);
-
-impl InFlight {
-    pub(super) fn start(&self) -> InFlightGuard {
-        self.0.store(true, Relaxed);
-        InFlightGuard(self.clone())
-    }
-}
-
-impl Drop for InFlightGuard {
-    fn drop(&mut self) {
-        self.0.0.store(false, Relaxed);
-    }
-}
-
 impl TimeoutStream {
-    pub(super) fn new(stream: TcpStream, options: ServeOptions, stats: Arc<Stats>, in_flight: InFlight) -> Self {
+    pub(super) fn new(stream: TcpStream, options: ServeOptions, stats: Arc<Stats>, in_flight: Arc<AtomicBool>) -> Self {
         let read_deadline = deadline(options.header_read_timeout);
         Self {
             stream: TokioIo::new(stream),
             options,
             stats,
             in_flight,
-            read_state: ReadState::Head,
+            is_idle: false,
             read_deadline,
             write_deadline: None,
             has_unflushed: false,
@@ -85,11 +56,11 @@ impl TimeoutStream {
     }
 
     fn poll_read_deadline(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.has_unflushed || self.in_flight.0.load(Relaxed) {
+        if self.has_unflushed || self.in_flight.load(Relaxed) {
             return Poll::Pending;
         }
         ready!(self.poll_timer(context, self.read_deadline));
-        if self.read_state == ReadState::Head {
+        if !self.is_idle {
             self.stats.closed(CloseReason::HeaderTimeout);
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -128,8 +99,8 @@ impl Read for TimeoutStream {
         if read.is_pending() {
             return this.poll_read_deadline(context);
         }
-        if this.read_state == ReadState::KeepAlive {
-            this.read_state = ReadState::Head;
+        if this.is_idle {
+            this.is_idle = false;
             this.read_deadline = deadline(this.options.header_read_timeout);
         }
         read
@@ -164,7 +135,7 @@ impl Write for TimeoutStream {
         if this.has_unflushed {
             this.has_unflushed = false;
             this.write_deadline = None;
-            this.read_state = ReadState::KeepAlive;
+            this.is_idle = true;
             this.read_deadline = deadline(this.options.idle_timeout);
         }
         Poll::Ready(Ok(()))

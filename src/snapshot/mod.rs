@@ -113,14 +113,13 @@ impl Snapshot {
 
     /// Sets the floats that are listed in `unmeasured` to NaN.
     fn with_nan(mut self) -> Self {
-        for (name, value) in [
-            ("envelopes.rate_per_second", &mut self.envelopes.rate_per_second),
-            ("presence.average_per_channel", &mut self.presence.average_per_channel),
-            ("history.buffer_utilization_pct", &mut self.history.buffer_utilization_pct),
-            ("cache.hit_rate_pct", &mut self.cache.hit_rate_pct),
-        ] {
-            if is_listed(name, &self.unmeasured) {
-                *value = f64::NAN;
+        for name in &self.unmeasured {
+            match name.as_str() {
+                "envelopes" | "envelopes.rate_per_second" => self.envelopes.rate_per_second = f64::NAN,
+                "presence" | "presence.average_per_channel" => self.presence.average_per_channel = f64::NAN,
+                "history" | "history.buffer_utilization_pct" => self.history.buffer_utilization_pct = f64::NAN,
+                "cache" | "cache.hit_rate_pct" => self.cache.hit_rate_pct = f64::NAN,
+                _ => {}
             }
         }
         self
@@ -218,9 +217,25 @@ impl<'de> Deserialize<'de> for Snapshot {
         if !deserializer.is_human_readable() {
             return Err(D::Error::custom(fields::NEEDS_KEYS));
         }
-        deserializer.deserialize_map(KeysVisitor)
+        deserializer.deserialize_struct("Snapshot", KEYS, KeysVisitor)
     }
 }
+
+/// The names of the fields of [`Keys`], by which `serde(flatten)` selects them.
+const KEYS: &[&str] = &[
+    "channels",
+    "envelopes",
+    "presence",
+    "history",
+    "tokens",
+    "cache",
+    "at",
+    "alerts",
+    "rules",
+    "sources",
+    "started_at",
+    "unmeasured",
+];
 
 /// Accepts no sequence, which has positions instead of keys.
 struct KeysVisitor;

@@ -27,25 +27,25 @@ fn nearest(at: SystemTime) -> Timestamp {
     Timestamp::try_from(at).unwrap_or(end).max(EARLIEST)
 }
 
+/// The same for times that may be absent.
 pub(super) mod option {
-    use super::{Deserialize, Deserializer, Serializer, SystemTime};
+    use std::time::SystemTime;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::snapshot::rfc3339;
 
     #[expect(clippy::ref_option, reason = "serde passes references to fields")]
-    pub(in super::super) fn serialize<S: Serializer>(
-        at: &Option<SystemTime>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match at {
-            Some(at) => super::serialize(at, serializer),
+            Some(at) => rfc3339::serialize(at, serializer),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<SystemTime>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
         #[derive(Deserialize)]
-        struct Time(#[serde(with = "super")] SystemTime);
+        struct Time(#[serde(with = "rfc3339")] SystemTime);
 
         Ok(Option::<Time>::deserialize(deserializer)?.map(|Time(at)| at))
     }

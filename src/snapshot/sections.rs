@@ -76,7 +76,7 @@ pub struct PresenceStats {
     /// The number of agents present.
     #[serde(serialize_with = "fields::count")]
     pub total_agents: u64,
-    /// The mean number of members, users and agents together, per channel.
+    /// The mean number of members, users and agents together, per channel. NaN without channels.
     #[serde(serialize_with = "fields::float")]
     pub average_per_channel: f64,
 }
@@ -88,7 +88,7 @@ pub struct HistoryStats {
     /// The number of envelopes in all history buffers.
     #[serde(serialize_with = "fields::count")]
     pub total_envelopes_buffered: u64,
-    /// The used share of the buffers' capacity, in percent.
+    /// The used share of the buffers' capacity, in percent. NaN without capacity.
     #[serde(serialize_with = "fields::float")]
     pub buffer_utilization_pct: f64,
 }

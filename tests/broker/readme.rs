@@ -1,7 +1,7 @@
-//! The samples in README.md have the same shape as the broker's pages: the same keys, labels, families and texts in
-//! the same order, with any numbers and times.
+//! The sample in README.md has the same shape as the broker's JSON page: the same keys and texts in the same order, with
+//! any numbers and times.
 //!
-//! With `UPDATE_README=1` the test writes the samples instead of comparing them.
+//! With `UPDATE_README=1` the test writes the sample instead of comparing it.
 
 use std::fs;
 use std::ops::Range;
@@ -14,37 +14,28 @@ use tokio::time::sleep;
 use crate::http_client::is_firing;
 use crate::process::{Broker, DEADLINE};
 
-/// Families of the text page that the README shows.
-const FAMILIES: usize = 1;
-
 #[tokio::test]
-async fn readme_samples_have_the_shape_of_the_pages() {
+async fn readme_sample_has_the_shape_of_the_page() {
     // With 6 channels the built-in clients reach the limit, so that an alert fires.
     let broker = Broker::start(&["--channels", "6"]);
     broker.wait_until("sample values", is_sample).await;
     let deadline = Instant::now() + DEADLINE;
     loop {
         let json = wrap(broker.get("/parsec/metrics").await.text());
-        let text = broker.get("/parsec/telemetry/metrics").await;
-        let text = first_families(text.text());
         if std::env::var_os("UPDATE_README").is_some() {
-            return update(&json, &text);
+            return update(&json);
         }
         let readme = fs::read_to_string(readme()).expect("README.md is readable");
-        let expected = (shape(&readme[sample(&readme, "json")]), shape(&readme[sample(&readme, "text")]));
-        let actual = (shape(&json), shape(&text));
+        let expected = shape(&readme[sample(&readme)]);
+        let actual = shape(&json);
         if actual == expected {
             return;
         }
         // A momentary state, such as a cold cache, may change the shape: poll.
         assert!(
             Instant::now() < deadline,
-            "the samples in README.md are out of date: run \
-             UPDATE_README=1 cargo test --test broker readme\n--- README.md\n{}\n{}\n--- pages\n{}\n{}",
-            expected.0,
-            expected.1,
-            actual.0,
-            actual.1,
+            "the sample in README.md is out of date: run \
+             UPDATE_README=1 cargo test --test broker readme\n--- README.md\n{expected}\n--- page\n{actual}",
         );
         sleep(Duration::from_millis(100)).await;
     }
@@ -69,22 +60,18 @@ fn readme() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md")
 }
 
-fn update(json: &str, text: &str) {
+fn update(json: &str) {
     let mut readme_text = fs::read_to_string(readme()).expect("README.md is readable");
-    for (kind, page) in [("json", json), ("text", text)] {
-        let range = sample(&readme_text, kind);
-        readme_text.replace_range(range, page);
-    }
+    let range = sample(&readme_text);
+    readme_text.replace_range(range, json);
     fs::write(readme(), readme_text).expect("README.md is writable");
 }
 
-/// Returns where the sample of this kind is: between the lines of its code block, which is between `<!-- sample:KIND
-/// -->` and `<!-- /sample -->`.
-fn sample(readme: &str, kind: &str) -> Range<usize> {
-    let open = format!("<!-- sample:{kind} -->\n```{kind}\n");
-    let close = "```\n<!-- /sample -->";
-    let start = readme.find(&open).unwrap_or_else(|| panic!("README.md has no {open:?}")) + open.len();
-    let len = readme[start..].find(close).unwrap_or_else(|| panic!("README.md has no {close:?} after {open:?}"));
+/// Returns where the sample is: between the lines of the code block that follows `<!-- sample:json -->`.
+fn sample(readme: &str) -> Range<usize> {
+    const OPEN: &str = "<!-- sample:json -->\n```json\n";
+    let start = readme.find(OPEN).expect("README.md has a sample") + OPEN.len();
+    let len = readme[start..].find("```\n").expect("the sample ends");
     start..start + len
 }
 
@@ -130,39 +117,18 @@ fn tokens(json: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the first families of the text page.
-fn first_families(page: &str) -> String {
-    let mut families = 0;
-    page.split_inclusive('\n')
-        .take_while(|line| {
-            families += usize::from(line.starts_with("# HELP "));
-            families <= FAMILIES
-        })
-        .collect()
-}
-
-/// Replaces numbers by 0 and times by `"TIME"`. Comment lines of the text page stay as they are.
+/// Replaces numbers by 0 and times by `"TIME"`.
 fn shape(page: &str) -> String {
-    if page.starts_with('{') {
-        tokens(page)
-            .map(str::trim)
-            .map(|token| match token {
-                _ if token.parse::<f64>().is_ok() => "0",
-                _ if is_time(token) => "\"TIME\"",
-                _ => token,
-            })
-            .collect::<String>()
-            .replace(",\"", ",\n\"")
-            // Absent from a rule that has not fired, as a cold cache may or may not have.
-            .replace(",\n\"fired_total\":0", "")
-    } else {
-        page.lines()
-            .map(|line| match line.rsplit_once(' ') {
-                Some((series, _)) if !line.starts_with('#') => format!("{series} 0\n"),
-                _ => format!("{line}\n"),
-            })
-            .collect()
-    }
+    let shape: String = tokens(page)
+        .map(str::trim)
+        .map(|token| match token {
+            _ if token.parse::<f64>().is_ok() => "0",
+            _ if is_time(token) => "\"TIME\"",
+            _ => token,
+        })
+        .collect();
+    // Absent from a rule that has not fired, as a cold cache may or may not have.
+    shape.replace(",\"", ",\n\"").replace(",\n\"fired_total\":0", "")
 }
 
 fn is_time(token: &str) -> bool {

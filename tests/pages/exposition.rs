@@ -25,7 +25,7 @@ parsec_telemetry_channels_by_pattern{pattern="unknown"} 2
 # HELP parsec_telemetry_envelope_rate_per_second Envelopes published per second over the last 60 seconds.
 # TYPE parsec_telemetry_envelope_rate_per_second gauge
 parsec_telemetry_envelope_rate_per_second 100
-# HELP parsec_telemetry_envelopes_by_aspect Envelopes published by aspect. Kept for existing dashboards: prefer parsec_telemetry_envelopes_total.
+# HELP parsec_telemetry_envelopes_by_aspect Envelopes published by aspect, for existing dashboards.
 # TYPE parsec_telemetry_envelopes_by_aspect gauge
 parsec_telemetry_envelopes_by_aspect{aspect="\"quoted\""} 3
 parsec_telemetry_envelopes_by_aspect{aspect="C:\\new"} 4
@@ -93,12 +93,12 @@ parsec_alerts_fired_total{alert="cache_cold",severity="warning"} 2
 parsec_alerts_fired_total{alert="no_channels",severity="critical"} 0
 parsec_alerts_fired_total{alert="tokens \"gone\"",severity="critical"} 1
 parsec_alerts_fired_total{alert="yesterday",severity="info"} 1
-# HELP parsec_telemetry_source_up Whether the source answers: 1 if it does, 0 while its last good report is shown.
+# HELP parsec_telemetry_source_up Whether the source answers: 0 while its last good report is shown.
 # TYPE parsec_telemetry_source_up gauge
 parsec_telemetry_source_up{source="sessions",type="CacheSource"} 0
 parsec_telemetry_source_up{source="TokenCounters",type="TokenCounters"} 1
 parsec_telemetry_source_up{source="not \"yet\"",type="Registry"} 0
-# HELP parsec_telemetry_source_age_seconds Age of the source's report on this page. Absent before the first report.
+# HELP parsec_telemetry_source_age_seconds Age of the source's report on this page, once it has reported.
 # TYPE parsec_telemetry_source_age_seconds gauge
 parsec_telemetry_source_age_seconds{source="sessions",type="CacheSource"} 40.25
 parsec_telemetry_source_age_seconds{source="TokenCounters",type="TokenCounters"} 0
@@ -112,7 +112,7 @@ parsec_telemetry_source_panics_total{source="not \"yet\"",type="Registry"} 0
 parsec_telemetry_source_timeouts_total{source="sessions",type="CacheSource"} 1
 parsec_telemetry_source_timeouts_total{source="TokenCounters",type="TokenCounters"} 0
 parsec_telemetry_source_timeouts_total{source="not \"yet\"",type="Registry"} 0
-# HELP parsec_telemetry_rule_failures_total Evaluations of the alert rule that panicked or exceeded their deadline.
+# HELP parsec_telemetry_rule_failures_total Evaluations of the rule that panicked or missed their deadline.
 # TYPE parsec_telemetry_rule_failures_total counter
 parsec_telemetry_rule_failures_total{alert="cache_cold"} 0
 parsec_telemetry_rule_failures_total{alert="no_channels"} 1
