@@ -20,6 +20,7 @@ compile_error!("parsec-telemetry needs 64-bit atomics, which this target does no
 #[repr(C, align(8))]
 pub(crate) struct Word(pub(crate) u64);
 
+#[cfg(target_has_atomic = "64")]
 const _: () = assert!(Atomic::<Word>::is_lock_free());
 
 /// Runs a model under every schedule and returns the set of its outcomes.
