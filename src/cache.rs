@@ -32,8 +32,8 @@ pub struct CacheCounters {
 }
 
 impl CacheCounters {
-    /// Reads the text of Redis' `INFO` command: the server's counters and memory, and the keys of one or all
-    /// databases.
+    /// Reads the text of Redis' `INFO` command: the server's counters and memory, and the keys of one database or
+    /// all.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl<C> CacheSource<C> {
         let counters = (self.read)(&self.statter)?;
         let mut history = lock(&self.history);
         let now = self.clock.read();
-        // If calls overlap, the first to return is used: counters of the others may be older, like a dip.
+        // If calls overlap, the first to return is used: those of the others may be older and look like a dip.
         if history.recorded == recorded_before {
             history.record(now, counters);
         }

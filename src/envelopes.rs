@@ -20,7 +20,8 @@ const DEFAULT_ASPECTS: usize = 64;
 
 /// Counts published envelopes by aspect.
 ///
-/// Clones share the counters. Recording writes no cache line that another recording thread writes.
+/// Clones share the counters. Recording by known aspects takes no lock and writes no cache line that another
+/// recording thread writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -78,8 +79,8 @@ impl EnvelopeCounters {
 
     /// Returns the current rate and totals.
     ///
-    /// Every envelope recorded before the call is included, and none twice. The rate of counters that are younger
-    /// than a second and empty is NaN.
+    /// Every envelope recorded before the call is included, and none twice; one recorded during the call may be. The
+    /// rate of counters that are younger than a second and empty is NaN.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
         let Counters { recorder, aspects } = &*self.counters;
