@@ -67,8 +67,10 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// Collects every section in one call. Defaults to calling the six methods above. Override it to fill several
-    /// sections from one query, or to fail: the aggregator calls this method and [`schedule`](Self::schedule) only.
+    /// Collects every section in one call. Defaults to calling the six methods above.
+    ///
+    /// Override it to fill several sections from one query, or to fail: the aggregator calls this method and
+    /// [`schedule`](Self::schedule) only.
     ///
     /// # Errors
     ///
@@ -143,7 +145,7 @@ macro_rules! forward_sections {
 
 pub(crate) use forward_sections;
 
-/// Forwards the schedule too.
+/// Forwards the sections and the schedule.
 macro_rules! forward_source {
     ($self:ident => $source:expr) => {
         forward_sections!($self => $source);
