@@ -6,12 +6,13 @@
 //! token is issued before it is retired, so the issuance happens before the retirement. A retirement is stored with
 //! `Release`; a snapshot first loads all retirements, with `Acquire`, and then the issuances.
 
+use std::array;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::clock::CoarseClock;
-use crate::raw::recorder::{Recorder, Shard, Total, WindowedCounter};
+use crate::raw::recorder::{Recorder, Shard, Total};
 use crate::raw::ring::Ring;
 use crate::raw::shards::Shards;
 use crate::snapshot::TokenStats;
@@ -82,11 +83,15 @@ impl TokenCounters {
     #[must_use]
     pub fn snapshot(&self) -> TokenStats {
         let window = self.recorder.window();
+        let last_hour = |event| {
+            let mut count = WindowCount::default();
+            let rings = self.recorder.shards().filter_map(|shard| shard.ring(event));
+            rings.for_each(|ring| count.add(ring.window_sum(&window)));
+            window.count(count)
+        };
         let active_count = self.recorder.active();
-        let (mut issued, mut revoked) = (WindowCount::default(), WindowCount::default());
-        self.recorder.shards().for_each(|shard| revoked.add(shard.revoked.ring.window_sum(&window)));
-        self.recorder.shards().for_each(|shard| issued.add(shard.issued.ring.window_sum(&window)));
-        TokenStats { issued_last_hour: window.count(issued), revoked_last_hour: window.count(revoked), active_count }
+        let revoked_last_hour = last_hour(Event::Revoked);
+        TokenStats { issued_last_hour: last_hour(Event::Issued), revoked_last_hour, active_count }
     }
 }
 
@@ -139,12 +144,11 @@ impl TokenCountersBuilder {
     #[must_use]
     pub fn build(self) -> TokenCounters {
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        let shard =
-            || TokenShard { issued: WindowedCounter::new(), revoked: WindowedCounter::new(), expired: Total::new() };
-        TokenCounters { recorder: Arc::new(Recorder::new(clock, Shards::new(self.shards, shard))) }
+        TokenCounters { recorder: Arc::new(Recorder::new(clock, Shards::new(self.shards, TokenShard::new))) }
     }
 }
 
+/// A change of a token's state. Those that have a window are first.
 #[derive(Clone, Copy)]
 enum Event {
     Issued,
@@ -156,18 +160,24 @@ impl Recorder<TokenShard> {
     /// The number of tokens issued and not retired.
     fn active(&self) -> i64 {
         // No sum overflows within 500 years.
-        let retired = |shard: &TokenShard| shard.revoked.total.load(Acquire) + shard.expired.load(Acquire);
-        let retired: u64 = self.shards().map(retired).sum();
-        let issued: u64 = self.shards().map(|shard| shard.issued.total.load(Relaxed)).sum();
+        let total = |event, order| self.shards().map(|shard| shard.total(event).load(order)).sum::<u64>();
+        let retired = total(Event::Revoked, Acquire) + total(Event::Expired, Acquire);
+        let issued = total(Event::Issued, Relaxed);
         // Two's complement: right for every difference that fits.
         issued.wrapping_sub(retired).cast_signed()
     }
 }
 
+/// What one thread has recorded, by event.
 struct TokenShard {
-    issued: WindowedCounter<Minute>,
-    revoked: WindowedCounter<Minute>,
-    expired: Total,
+    rings: [Ring<Minute>; 2],
+    totals: [Total; 3],
+}
+
+impl TokenShard {
+    fn new() -> Self {
+        Self { rings: array::from_fn(|_| Ring::new()), totals: array::from_fn(|_| Total::new()) }
+    }
 }
 
 impl Shard for TokenShard {
@@ -178,20 +188,12 @@ impl Shard for TokenShard {
 
     #[inline]
     fn ring(&self, event: Event) -> Option<&Ring<Minute>> {
-        match event {
-            Event::Issued => Some(&self.issued.ring),
-            Event::Revoked => Some(&self.revoked.ring),
-            Event::Expired => None,
-        }
+        self.rings.get(event as usize)
     }
 
     #[inline]
     fn total(&self, event: Event) -> &Total {
-        match event {
-            Event::Issued => &self.issued.total,
-            Event::Revoked => &self.revoked.total,
-            Event::Expired => &self.expired,
-        }
+        &self.totals[event as usize]
     }
 }
 

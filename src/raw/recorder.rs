@@ -34,18 +34,6 @@ pub(crate) trait Shard {
     fn total(&self, event: Self::Event) -> &Total;
 }
 
-/// A window and a total of the same events.
-pub(crate) struct WindowedCounter<U> {
-    pub(crate) ring: Ring<U>,
-    pub(crate) total: Total,
-}
-
-impl<U: Unit> WindowedCounter<U> {
-    pub(crate) fn new() -> Self {
-        Self { ring: Ring::new(), total: Total::new() }
-    }
-}
-
 /// The number of events since the counter was created.
 pub(crate) struct Total(Atomic<Word>);
 
@@ -202,7 +190,18 @@ mod loom {
     use ::loom::thread;
     use std::sync::Arc;
 
-    impl Shard for WindowedCounter<Second> {
+    struct OneCounter {
+        ring: Ring<Second>,
+        total: Total,
+    }
+
+    impl OneCounter {
+        fn new() -> Self {
+            Self { ring: Ring::new(), total: Total::new() }
+        }
+    }
+
+    impl Shard for OneCounter {
         type Unit = Second;
         type Event = ();
         const TOTALS: Ordering = Relaxed;
@@ -222,8 +221,8 @@ mod loom {
     fn threads_without_an_id_lose_no_event() {
         let counts = outcomes(|| {
             let clock = ManualClock::new().clock();
-            let recorder = Arc::new(Recorder::new(clock, Shards::new(None, WindowedCounter::new)));
-            let record = |recorder: &Recorder<WindowedCounter<Second>>| {
+            let recorder = Arc::new(Recorder::new(clock, Shards::new(None, OneCounter::new)));
+            let record = |recorder: &Recorder<OneCounter>| {
                 let shard = recorder.shards().last().expect("the shared shard exists");
                 add_shared(shard, Some(recorder.clock.tick()), (), 1);
             };
