@@ -105,12 +105,6 @@ impl<U: Unit> Tick<U> {
         }
     }
 
-    /// The next tick. This one must not be the last of its lap.
-    #[inline]
-    pub(crate) fn next_in_lap(self) -> Self {
-        Self::from_word(Word(self.word.0 + 1))
-    }
-
     fn number(self) -> u64 {
         (self.word.0 >> U::COUNT_BITS) * SLOTS as u64 + self.index() as u64
     }
@@ -151,13 +145,6 @@ impl WindowCount {
     }
 }
 
-/// Consecutive ticks of one lap, whose slots are therefore adjacent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Run<U: Unit> {
-    pub(crate) first: Tick<U>,
-    pub(crate) ticks: usize,
-}
-
 /// The last 60 ticks before a reading, exact to the nanosecond.
 ///
 /// ```text
@@ -174,8 +161,6 @@ pub(crate) struct Run<U: Unit> {
 pub(crate) struct Window<U: Unit> {
     /// The tick that the far edge cuts.
     pub(crate) partial: Tick<U>,
-    /// The ticks inside the window, split where the ring wraps.
-    pub(crate) full: [Run<U>; 2],
     /// Nanoseconds of the partial slot that lie inside the window.
     inside: u64,
     /// Nanoseconds of the partial slot in which events were recorded.
@@ -192,17 +177,19 @@ impl<U: Unit> Window<U> {
         let partial = newest.earlier(WINDOW);
         // A slot that ends before `since` has no events: any divisor but zero will do.
         let recorded = (partial.start() + U::NANOS).saturating_sub(since).clamp(1, U::NANOS);
-        let first = newest.earlier(WINDOW - 1);
-        let before_wrap = (SLOTS as u64 - first.index() as u64).min(WINDOW);
-        let after_wrap = WINDOW - before_wrap;
-        let run = |first, ticks| Run { first, ticks: usize::try_from(ticks).unwrap_or(SLOTS) };
         Self {
             partial,
-            full: [run(first, before_wrap), run(newest.earlier(after_wrap.saturating_sub(1)), after_wrap)],
             inside: (U::NANOS - into_newest).min(recorded),
             recorded,
             covered: reading.saturating_sub(since).min(WINDOW * U::NANOS),
         }
+    }
+
+    /// The ticks inside the window.
+    #[inline]
+    pub(crate) fn full(&self) -> impl Iterator<Item = Tick<U>> {
+        let partial = self.partial.number();
+        (1..=WINDOW).map(move |after| Tick::numbered(partial + after))
     }
 
     /// The window's events in units of 1 / `recorded`. 128 bits hold any sum of 64-bit counts.
@@ -234,7 +221,6 @@ impl<U: Unit> Window<U> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::iter;
 
     fn second(number: u64) -> Tick<Second> {
         Tick::at(START + number * Second::NANOS)
@@ -277,9 +263,7 @@ mod tests {
         let window = window(100 * Second::NANOS + Second::NANOS / 4, 0);
         assert_eq!(window.count(count), 6_075);
         assert_eq!(window.rate_per_second(count).to_bits(), 101.25f64.to_bits());
-        let ticks =
-            |run: &Run<Second>| iter::successors(Some(run.first), |tick| Some(tick.next_in_lap())).take(run.ticks);
-        let full: Vec<_> = window.full.iter().flat_map(ticks).collect();
+        let full: Vec<_> = window.full().collect();
         assert_eq!(full, (41..=100).map(second).collect::<Vec<_>>());
         assert_eq!(window.partial, second(40));
     }

@@ -90,16 +90,8 @@ impl<U: Unit> Ring<U> {
 
     #[inline(never)]
     fn sum_slots(&self, window: &Window<U>) -> WindowCount {
-        let count = |slot: &Atomic<Slot>, tick| slot.load(Relaxed).count(tick);
-        let mut full = 0;
-        for run in window.full {
-            let mut tick = run.first;
-            for slot in &self.slots[run.first.index()..][..run.ticks] {
-                full += count(slot, tick);
-                tick = tick.next_in_lap();
-            }
-        }
-        WindowCount { full, partial: count(&self.slots[window.partial.index()], window.partial) }
+        let count = |tick: Tick<U>| self.slots[tick.index()].load(Relaxed).count(tick);
+        WindowCount { full: window.full().map(count).sum(), partial: count(window.partial) }
     }
 }
 
