@@ -1,18 +1,18 @@
 //! The cache over the last hour.
 //!
-//! A cache counts since it was created; an operator wants to know about the last hour. So samples of the cache's
-//! counters are kept for an hour, and their values one hour ago are interpolated between the two samples around that
-//! time.
+//! A cache counts since it was created. Samples of its counters are kept for an hour, and the values one hour ago are
+//! interpolated between the two samples around that time.
 
 use std::array;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::clock::CoarseClock;
 use crate::snapshot::CacheStats;
 use crate::source::{Report, Source, SourceError};
 use crate::time::{Minute, Nanos, Second, Unit, WINDOW};
+use crate::worker::lock;
 
 /// The counters of a cache since it was created, and its current size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 
 /// Reports a cache's hit rate and evictions over the last hour, and its size.
 ///
-/// `hit_rate_pct` and `evictions_last_hour` cover the 60 minutes before the snapshot; until the source is an hour
-/// old, everything counted. Between two reads, the counters are assumed to grow evenly. Without lookups in the hour,
-/// the hit rate is NaN.
+/// The hour is the 60 minutes before the snapshot, or all time until the source is an hour old. Between two reads,
+/// the counters are assumed to grow evenly. Without lookups in the hour, the hit rate is NaN. For a cache that may be
+/// disabled, use an `Option<CacheSource<_>>`: `None` reports nothing.
 ///
 /// ```
 /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
@@ -84,8 +84,6 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 /// let cache = CacheSource::new(|| CacheCounters { hits: 9, misses: 1, size_entries: 40, ..Default::default() });
 /// assert_eq!(cache.cache().unwrap().hit_rate_pct, 90.0);
 /// ```
-///
-/// For a cache that may be disabled, use an `Option<CacheSource<_>>`: `None` reports nothing.
 ///
 /// # Counters that fall
 ///
@@ -111,11 +109,10 @@ impl<C> CacheSource<C> {
     /// Creates a source from a closure that can fail. While it fails, the page keeps the last good report.
     ///
     /// ```
-    /// use parsec_telemetry::{Aggregator, CacheCounters, CacheSource};
+    /// use parsec_telemetry::{CacheCounters, CacheSource, Source};
     ///
     /// let cache = CacheSource::try_new(|| Err::<CacheCounters, _>("connection refused"));
-    /// let snapshot = Aggregator::new().source(cache).snapshot();
-    /// assert_eq!(snapshot.sources[0].error.as_deref(), Some("connection refused"));
+    /// assert_eq!(cache.collect().unwrap_err().to_string(), "connection refused");
     /// ```
     pub fn try_new<E>(statter: C) -> Self
     where
@@ -132,22 +129,16 @@ impl<C> CacheSource<C> {
     }
 
     fn starting_now(statter: C, read: fn(&C) -> Result<CacheCounters, SourceError>, clock: CoarseClock) -> Self {
-        let history = Mutex::new(History::starting_at(clock.read()));
-        Self { statter, read, clock, history }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { statter, read, history: Mutex::new(History::starting_at(clock.read())), clock }
     }
 
     fn stats(&self) -> Result<CacheStats, SourceError> {
-        let recorded_before = self.lock().recorded;
+        let recorded_before = lock(&self.history).recorded;
         // Called without the lock, so that a blocked call does not block later ones.
         let counters = (self.read)(&self.statter)?;
-        let mut history = self.lock();
+        let mut history = lock(&self.history);
         let now = self.clock.read();
-        // If calls overlap, the first to return is used: counters of the others may be older and would look like a
-        // dip.
+        // If calls overlap, the first to return is used: those of the others may be older and look like a dip.
         if history.recorded == recorded_before {
             history.record(now, counters);
         }
@@ -180,9 +171,6 @@ impl<C> fmt::Debug for CacheSource<C> {
 
 const HOUR: Nanos = WINDOW * Minute::NANOS;
 
-/// The newest sample is replaced while the one before it is less than this old: an hour has at most 482 samples.
-const MIN_SPACING: Nanos = 15 * Second::NANOS;
-
 /// Hits, misses and evictions, in 128 bits: the sum over restarts may exceed 64.
 type Counts = [u128; 3];
 
@@ -200,21 +188,6 @@ fn is_below(counts: Counts, mark: Counts) -> bool {
 struct Sample {
     at: Nanos,
     total: Counts,
-}
-
-impl Sample {
-    /// The growth up to `reading`, between this sample and a later one.
-    fn interpolate(self, later: Self, reading: Nanos) -> Counts {
-        let span = later.at.saturating_sub(self.at).max(1);
-        let part = reading.saturating_sub(self.at).min(span);
-        let (part, span) = (u128::from(part), u128::from(span));
-        combine(self.total, later.total, |from, to| {
-            let growth = to.saturating_sub(from);
-            // Quotient and remainder apart: their product with `part` could exceed 128 bits.
-            let rest = (growth % span * part).saturating_add(span / 2) / span;
-            from + growth / span * part + rest
-        })
-    }
 }
 
 /// The samples of the last hour, and the one before.
@@ -255,8 +228,9 @@ impl History {
         let growth = combine(counts, self.mark, u128::saturating_sub);
         let total = combine(self.total(), growth, u128::saturating_add);
         self.mark = counts;
+        // Replaces the newest sample while the one before it is younger than 15 seconds: an hour has at most 482.
         let before_newest = self.samples.iter().rev().nth(1);
-        if before_newest.is_some_and(|sample| now.saturating_sub(sample.at) < MIN_SPACING) {
+        if before_newest.is_some_and(|sample| now.saturating_sub(sample.at) < 15 * Second::NANOS) {
             self.samples.pop_back();
         }
         self.samples.push_back(Sample { at: now, total });
@@ -268,11 +242,17 @@ impl History {
         while self.samples.get(1).is_some_and(|second| second.at <= edge) {
             self.samples.pop_front();
         }
-        let at_edge = match (self.samples.front(), self.samples.get(1)) {
-            (Some(first), Some(second)) => first.interpolate(*second, edge),
-            // The only sample is an hour old.
-            _ => self.total(),
+        let (Some(first), Some(second)) = (self.samples.front(), self.samples.get(1)) else {
+            return Counts::default();
         };
+        let span = u128::from(second.at.saturating_sub(first.at).max(1));
+        let part = u128::from(edge.saturating_sub(first.at)).min(span);
+        let at_edge = combine(first.total, second.total, |from, to| {
+            let growth = to.saturating_sub(from);
+            // Quotient and remainder apart: their product with `part` could exceed 128 bits.
+            let rest = (growth % span * part).saturating_add(span / 2) / span;
+            from + growth / span * part + rest
+        });
         combine(self.total(), at_edge, u128::saturating_sub)
     }
 
@@ -390,7 +370,7 @@ mod tests {
             thread::spawn(move || done.send(source.cache()));
             is_done
         };
-        let hits_recorded = || source.lock().total()[0];
+        let hits_recorded = || lock(&source.history).total()[0];
 
         let blocked = call();
         is_entered.recv_timeout(LIMIT).expect("the first call begins");
@@ -415,6 +395,6 @@ mod tests {
         let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| source.cache()));
         assert!(panics.is_err());
         assert!(source.cache().is_some());
-        assert_eq!(source.lock().total()[0], 12);
+        assert_eq!(lock(&source.history).total()[0], 12);
     }
 }

@@ -1,7 +1,6 @@
-//! Every metric of a [`Snapshot`], in the order of the text page.
+//! Every metric of a [`Snapshot`], in the order of the text page and of `docs/METRICS.md`.
 //!
-//! `docs/METRICS.md` has the same list, and a test compares the two. Only bounded labels are exported; the names of
-//! channels, users and tokens never are.
+//! Only bounded labels are exported; the names of channels, users and tokens never are.
 
 use std::collections::BTreeMap;
 
@@ -59,9 +58,6 @@ pub(crate) type Emit<'a> = &'a mut dyn FnMut(&[&str], Value);
 
 type Labels = &'static [&'static str];
 
-const ALERT: Labels = &["alert", "severity"];
-const SOURCE: Labels = &["source", "type"];
-
 pub(crate) const METRICS: &[Metric] = &[
     gauge("parsec_telemetry_channels_active", "Open channels.")
         .value("channels", |s| s.channels.total_active.into())
@@ -114,35 +110,20 @@ pub(crate) const METRICS: &[Metric] = &[
     gauge("parsec_telemetry_cache_evictions_last_hour", "Cache entries evicted in the last 60 minutes.")
         .value("entries", |s| s.cache.evictions_last_hour.into())
         .of(Cache),
-    gauge("parsec_alerts_firing", "Whether the alert rule fires: 1 if it does, 0 otherwise.").labeled(
-        "boolean",
-        ALERT,
-        |s, emit| per_alert(s, |_| true, emit),
-    ),
+    gauge("parsec_alerts_firing", "Whether the alert rule fires: 1 if it does, 0 otherwise.")
+        .per_alert("boolean", |s, emit| per_alert(s, |_| true, emit)),
     gauge("parsec_telemetry_alerts_firing", "1 for each alert rule that fires. Rules that do not fire are omitted.")
-        .labeled("boolean", ALERT, |s, emit| per_alert(s, |fires| fires, emit)),
-    counter("parsec_alerts_fired_total", "How many times the alert rule started to fire.").labeled(
-        "alerts",
-        ALERT,
-        |s, emit| per_rule(s, |rule| rule.fired_total.into(), emit),
-    ),
-    gauge("parsec_telemetry_source_up", "Whether the source answers: 0 while its last good report is shown.").labeled(
-        "boolean",
-        SOURCE,
-        |s, emit| per_source(s, |source| u64::from(source.up).into(), emit),
-    ),
+        .per_alert("boolean", |s, emit| per_alert(s, |fires| fires, emit)),
+    counter("parsec_alerts_fired_total", "How many times the alert rule started to fire.")
+        .per_alert("alerts", |s, emit| per_rule(s, |rule| rule.fired_total.into(), emit)),
+    gauge("parsec_telemetry_source_up", "Whether the source answers: 0 while its last good report is shown.")
+        .per_source("boolean", |s, emit| per_source(s, |source| u64::from(source.up).into(), emit)),
     gauge("parsec_telemetry_source_age_seconds", "Age of the source's report on this page, once it has reported.")
-        .labeled("seconds", SOURCE, |s, emit| per_source(s, |source| age(source).into(), emit)),
-    counter("parsec_telemetry_source_panics_total", "Calls of the source that panicked.").labeled(
-        "calls",
-        SOURCE,
-        |s, emit| per_source(s, |source| source.panics_total.into(), emit),
-    ),
-    counter("parsec_telemetry_source_timeouts_total", "Calls of the source that exceeded their deadline.").labeled(
-        "calls",
-        SOURCE,
-        |s, emit| per_source(s, |source| source.timeouts_total.into(), emit),
-    ),
+        .per_source("seconds", |s, emit| per_source(s, |source| source.age_seconds.unwrap_or(f64::NAN).into(), emit)),
+    counter("parsec_telemetry_source_panics_total", "Calls of the source that panicked.")
+        .per_source("calls", |s, emit| per_source(s, |source| source.panics_total.into(), emit)),
+    counter("parsec_telemetry_source_timeouts_total", "Calls of the source that exceeded their deadline.")
+        .per_source("calls", |s, emit| per_source(s, |source| source.timeouts_total.into(), emit)),
     counter("parsec_telemetry_rule_failures_total", "Evaluations of the rule that panicked or missed their deadline.")
         .labeled("evaluations", &["alert"], |s, emit| per_rule(s, |rule| rule.failures_total.into(), emit)),
 ];
@@ -162,6 +143,14 @@ impl FamilyMetadata {
 
     const fn labeled(self, unit: &'static str, labels: Labels, read: fn(&Snapshot, Emit<'_>)) -> Metric {
         Metric { family: self, section: None, unit, samples: Labeled(labels, read) }
+    }
+
+    const fn per_alert(self, unit: &'static str, read: fn(&Snapshot, Emit<'_>)) -> Metric {
+        self.labeled(unit, &["alert", "severity"], read)
+    }
+
+    const fn per_source(self, unit: &'static str, read: fn(&Snapshot, Emit<'_>)) -> Metric {
+        self.labeled(unit, &["source", "type"], read)
     }
 }
 
@@ -210,10 +199,8 @@ fn per_key(counts: &BTreeMap<String, u64>, emit: Emit<'_>) {
 // rejects a page with duplicates.
 
 fn per_rule(snapshot: &Snapshot, value: fn(&RuleStatus) -> Value, emit: Emit<'_>) {
-    let mut rules = BTreeMap::new();
-    for rule in &snapshot.rules {
-        rules.entry(&rule.name).or_insert(rule);
-    }
+    // In reverse, so that the first rule of a name is kept.
+    let rules: BTreeMap<_, _> = snapshot.rules.iter().rev().map(|rule| (&rule.name, rule)).collect();
     for (name, rule) in rules {
         emit(&[name, rule.severity.as_str()], value(rule));
     }
@@ -230,11 +217,6 @@ fn per_alert(snapshot: &Snapshot, is_shown: fn(bool) -> bool, emit: Emit<'_>) {
     for ((name, severity), fires) in firing.into_iter().filter(|(_, fires)| is_shown(*fires)) {
         emit(&[name, severity.as_str()], u64::from(fires).into());
     }
-}
-
-/// The age of a source's report: NaN before the first, which has no sample.
-fn age(source: &SourceStatus) -> f64 {
-    source.age_seconds.unwrap_or(f64::NAN)
 }
 
 fn per_source(snapshot: &Snapshot, value: fn(&SourceStatus) -> Value, emit: Emit<'_>) {

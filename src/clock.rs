@@ -23,12 +23,10 @@ use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 /// A clock with a resolution of one second that costs one load to read.
 ///
 /// Counters use [`CoarseClock::shared`] by default. Clones are the same clock. Its ticker, a thread named
-/// `parsec-ticker`, wakes once per second and ends after the clock's last clone is dropped; dropping does not wait
-/// for it.
+/// `parsec-ticker`, wakes once per second and ends after the last clone is dropped; dropping does not wait for it.
 ///
-/// Each snapshot advances the clock too. If the ticker cannot be spawned, only snapshots do: an event then counts as
-/// of the last snapshot. The next snapshot tries again. So does the first one in a child process after `fork`, where
-/// the ticker does not exist: the rate is right from 60 seconds later.
+/// Each snapshot advances the clock too. It also spawns the ticker if the process has none, because spawning failed
+/// or after `fork`. Until then, an event counts as of the last snapshot; the rate is right from 60 seconds later.
 #[derive(Clone)]
 pub struct CoarseClock {
     ticks: Arc<Ticks>,
@@ -60,7 +58,8 @@ impl CoarseClock {
         match &self.ticks.system {
             System::Real { .. } => SystemTime::now(),
             System::Manual(_) => {
-                let start = SystemTime::UNIX_EPOCH + MANUAL_START;
+                // 1 January 2026 at midnight UTC.
+                let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
                 start.checked_add(Duration::from_nanos(self.ticks.elapsed())).unwrap_or(start)
             }
         }
@@ -72,7 +71,7 @@ impl CoarseClock {
         Tick::from_word(self.ticks.published[U::INDEX].load(Relaxed))
     }
 
-    /// Reads the exact time, publishes its ticks, and spawns the ticker if this process has none.
+    /// As [`advance`](Self::advance), and spawns the ticker if this process has none.
     pub(crate) fn read(&self) -> Nanos {
         self.ticks.ensure_ticker();
         self.advance()
@@ -80,7 +79,12 @@ impl CoarseClock {
 
     /// Reads the exact time and publishes its ticks.
     pub(crate) fn advance(&self) -> Nanos {
-        self.ticks.advance()
+        let reading = START.saturating_add(self.ticks.elapsed());
+        for (published, tick) in self.ticks.published.iter().zip(ticks_at(reading)) {
+            // Written only if it must advance, since a write takes the cache line from all recording threads.
+            let _ = published.fetch_update(Relaxed, Relaxed, |seen| (seen < tick).then_some(tick));
+        }
+        reading
     }
 
     /// The age of a wall time; zero for one in the future.
@@ -95,10 +99,9 @@ impl fmt::Debug for CoarseClock {
     }
 }
 
-/// A clock's state.
 struct Ticks {
-    /// The current second and minute, at [`Unit::INDEX`]. Each on its own cache line: a neighbour that is written
-    /// more often would invalidate the line for all recording threads.
+    /// The current second and minute, at [`Unit::INDEX`]. Each on its own cache line: a write to a neighbour would
+    /// invalidate the line for all recording threads.
     published: [CachePadded<Atomic<Word>>; 2],
     cycles: quanta::Clock,
     /// The cycle counter at the clock's creation.
@@ -106,7 +109,6 @@ struct Ticks {
     system: System,
 }
 
-/// The system's clocks.
 enum System {
     Real {
         start: Instant,
@@ -116,35 +118,21 @@ enum System {
     Manual(Arc<quanta::Mock>),
 }
 
-/// How far the cycle counter may be off the system's monotonic clock: 1 ms.
-const TOLERANCE: Nanos = 1_000_000;
-
 impl Ticks {
     fn new(cycles: quanta::Clock, system: System) -> Self {
         let published = ticks_at(START).map(|word| CachePadded::new(Atomic::new(word)));
         Self { published, zero: cycles.raw(), cycles, system }
     }
 
-    /// The time since the clock's creation.
-    ///
-    /// The cycle counter can step, stop, or run at another speed, for example in a virtual machine that is restored
-    /// or migrated. The monotonic clock then replaces it.
+    /// The time since the clock's creation. The cycle counter can step, stop, or run at another speed, for example in
+    /// a virtual machine that is restored: when it is off by more than 1 ms, the monotonic clock replaces it.
     fn elapsed(&self) -> Nanos {
         let cycles = self.cycles.delta_as_nanos(self.zero, self.cycles.raw());
         let monotonic = match &self.system {
             System::Real { start, .. } => Nanos::try_from(start.elapsed().as_nanos()).unwrap_or(Nanos::MAX),
             System::Manual(time) => time.value(),
         };
-        if cycles.abs_diff(monotonic) <= TOLERANCE { cycles } else { monotonic }
-    }
-
-    fn advance(&self) -> Nanos {
-        let reading = START.saturating_add(self.elapsed());
-        for (published, tick) in self.published.iter().zip(ticks_at(reading)) {
-            // Written only if it must advance, since a write takes the cache line from all recording threads.
-            let _ = published.fetch_update(Relaxed, Relaxed, |seen| (seen < tick).then_some(tick));
-        }
-        reading
+        if cycles.abs_diff(monotonic) <= 1_000_000 { cycles } else { monotonic }
     }
 
     /// Spawns the ticker, unless this process has one or another thread is spawning it.
@@ -178,7 +166,7 @@ struct Ticker {
 }
 
 impl Drop for Ticker {
-    /// Wakes the thread, which then finds that the clock is gone.
+    /// Wakes the thread, which ends.
     fn drop(&mut self) {
         if let Ok(Some(thread)) = self.thread.get_mut() {
             thread.unpark();
@@ -188,7 +176,7 @@ impl Drop for Ticker {
 
 /// Holds the ticks only while it advances them, so that it does not keep the clock alive.
 fn run_ticker(ticks: &Weak<Ticks>) {
-    while let Some(reading) = ticks.upgrade().map(|ticks| ticks.advance()) {
+    while let Some(reading) = ticks.upgrade().map(|ticks| CoarseClock { ticks }.advance()) {
         // After an early wake-up, the loop parks for the rest of the second.
         thread::park_timeout(until_next_second(reading));
     }
@@ -203,15 +191,11 @@ fn until_next_second(reading: Nanos) -> Duration {
 /// Clones are the same clock. It starts on 1 January 2026, at midnight UTC, and lasts 584 years.
 ///
 /// ```
-/// use std::time::Duration;
-/// use parsec_telemetry::{EnvelopeCounters, ManualClock};
-///
+/// # use parsec_telemetry::{EnvelopeCounters, ManualClock};
 /// let clock = ManualClock::new();
 /// let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
-/// for _ in 0..120 {
-///     envelopes.observe("data");
-///     clock.advance(Duration::from_secs(1));
-/// }
+/// envelopes.observe("data");
+/// clock.advance(std::time::Duration::from_secs(1));
 /// assert_eq!(envelopes.snapshot().rate_per_second, 1.0);
 /// ```
 #[derive(Clone)]
@@ -219,9 +203,6 @@ pub struct ManualClock {
     clock: CoarseClock,
     time: Arc<quanta::Mock>,
 }
-
-/// 1 January 2026 at midnight UTC, in seconds since the Unix epoch.
-const MANUAL_START: Duration = Duration::from_secs(1_767_225_600);
 
 impl ManualClock {
     /// Creates a clock at its start.

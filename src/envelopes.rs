@@ -16,14 +16,12 @@ use crate::source::{Schedule, Source};
 use crate::sync::{Ordering, Relaxed};
 use crate::time::{Second, WindowCount};
 
-/// Aspects by default, and at most: 512 KiB per shard.
 const DEFAULT_ASPECTS: usize = 64;
-const MAX_ASPECTS: usize = 65_536;
 
 /// Counts published envelopes by aspect.
 ///
-/// Clones share the counters. Recording is meant for every publish of a busy broker: it takes no lock, retries
-/// nothing and writes no cache line that another recording thread writes.
+/// Clones share the counters. Recording by known aspects takes no lock and writes no cache line that another
+/// recording thread writes.
 ///
 /// ```
 /// use parsec_telemetry::EnvelopeCounters;
@@ -37,17 +35,14 @@ const MAX_ASPECTS: usize = 65_536;
 /// assert_eq!((stats.by_aspect["data"], stats.by_aspect["cursor"]), (1, 1));
 /// ```
 ///
-/// # Aspects
-///
 /// An aspect is a kind of envelope, from a small closed set. Once used, it is reported until the counters are
 /// dropped. Beyond 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`,
 /// and so do events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
 /// # Progress
 ///
-/// Recording is wait-free, except for the first events of aspects and threads: a new aspect takes a lock while it is
-/// inserted; a thread's first event acquires an id, and beyond the [preallocated
-/// shards](EnvelopeCountersBuilder::preallocated_shards) it also allocates one.
+/// Recording is wait-free, except for first events: a new aspect takes a lock while it is inserted; a new thread
+/// acquires an id and, beyond the [preallocated shards](EnvelopeCountersBuilder::preallocated_shards), allocates one.
 #[derive(Clone)]
 pub struct EnvelopeCounters {
     counters: Arc<Counters>,
@@ -68,16 +63,12 @@ impl EnvelopeCounters {
     /// Records an envelope published now. An [`Aspect`] saves the look-up of the name.
     #[inline]
     pub fn observe(&self, aspect: &str) {
-        let id = self.counters.aspects.intern(aspect);
-        self.counters.recorder.record(id);
+        self.counters.recorder.record(self.counters.aspects.intern(aspect));
     }
 
-    /// Records an envelope published at `at`.
-    ///
-    /// Older than 60 seconds, it counts in the totals but not in the rate; in the future, it counts as published now.
+    /// Records an envelope published at `at`: in the totals only, if older than 60 seconds; now, if in the future.
     pub fn observe_at(&self, at: SystemTime, aspect: &str) {
-        let id = self.counters.aspects.intern(aspect);
-        self.counters.recorder.record_at(at, id);
+        self.counters.recorder.record_at(at, self.counters.aspects.intern(aspect));
     }
 
     /// Returns a handle that records envelopes of one aspect without a look-up.
@@ -88,8 +79,8 @@ impl EnvelopeCounters {
 
     /// Returns the current rate and totals.
     ///
-    /// Every envelope recorded before the call is included, and none twice. An envelope recorded during the call may
-    /// or may not be. The rate of counters that are younger than a second and empty is NaN.
+    /// Every envelope recorded before the call is included, and none twice; one recorded during the call may be. The
+    /// rate of counters that are younger than a second and empty is NaN.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {
         let Counters { recorder, aspects } = &*self.counters;
@@ -100,7 +91,6 @@ impl EnvelopeCounters {
             count.add(shard.ring.window_sum(&window));
             let by_id = shard.totals.iter().chain(&shard.more_totals);
             for (sum, total) in totals.iter_mut().zip(by_id) {
-                // Relaxed: a total publishes nothing but itself.
                 *sum = sum.saturating_add(total.load(Relaxed)).min(MAX_TOTAL);
             }
         }
@@ -152,12 +142,12 @@ impl EnvelopeCountersBuilder {
         self
     }
 
-    /// Sets the number of aspects that are counted separately. Defaults to 64; values above 65,536 are lowered to
-    /// that. With 0, every event counts as `__overflow__`.
+    /// Sets the number of aspects that are counted separately. Defaults to 64, at most 65,536, to which greater
+    /// values are lowered. With 0, every event counts as `__overflow__`.
     ///
     /// Each aspect beyond 64 takes 8 bytes in every shard: see the [design page](crate::design#memory).
     pub fn max_aspects(mut self, max_aspects: usize) -> Self {
-        self.max_aspects = max_aspects.min(MAX_ASPECTS);
+        self.max_aspects = max_aspects.min(65_536);
         self
     }
 
@@ -219,15 +209,12 @@ impl fmt::Debug for Aspect {
     }
 }
 
-/// The state that clones share.
 struct Counters {
     recorder: Recorder<EnvelopeShard>,
     aspects: Interner,
 }
 
-/// What one thread has recorded.
-///
-/// The first totals are inline, which saves two loads. Few counters have more aspects.
+/// What one thread has recorded. The first totals are inline, which saves two loads.
 struct EnvelopeShard {
     ring: Ring<Second>,
     totals: [Total; DEFAULT_ASPECTS + 1],
@@ -236,11 +223,8 @@ struct EnvelopeShard {
 
 impl EnvelopeShard {
     fn new(max_aspects: usize) -> Self {
-        Self {
-            ring: Ring::new(),
-            totals: array::from_fn(|_| Total::new()),
-            more_totals: (DEFAULT_ASPECTS..max_aspects).map(|_| Total::new()).collect(),
-        }
+        let more_totals = (DEFAULT_ASPECTS..max_aspects).map(|_| Total::new()).collect();
+        Self { ring: Ring::new(), totals: array::from_fn(|_| Total::new()), more_totals }
     }
 }
 

@@ -38,12 +38,10 @@
 //!  on every event                 when a page is read
 //! ```
 //!
-//! - **Counters.** [`EnvelopeCounters`] counts published envelopes: a total for each [`Aspect`], and the rate of the
-//!   last 60 seconds. [`TokenCounters`] counts issued, revoked and expired tokens. Recording an event takes about 2
-//!   ns.
+//! - **Counters.** [`EnvelopeCounters`] counts published envelopes by [`Aspect`], and [`TokenCounters`] issued,
+//!   revoked and expired tokens. Recording an event takes about 2 ns.
 //! - **Sources.** A [`Source`] reports some of the six sections of a snapshot. The counters are sources;
-//!   [`ChannelSource`] and [`CacheSource`] read what the application has; [`Polled`] calls a slow source in the
-//!   background.
+//!   [`ChannelSource`] and [`CacheSource`] read the application's data; [`Polled`] calls a slow source periodically.
 //! - **Aggregator.** An [`Aggregator`] merges the reports of all sources into a [`Snapshot`]. A source that fails,
 //!   panics or is late keeps its last good report there, and is named in `sources`.
 //! - **Alerts.** An [`AlertRule`] is a condition on a snapshot, with a name and a [`Severity`].

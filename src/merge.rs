@@ -1,6 +1,5 @@
-//! The reports of several sources become the sections of one snapshot.
+//! Merges the reports of several sources into the sections of one snapshot.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use crate::snapshot::{
 };
 use crate::source::Report;
 
-/// How the envelope rates of several sources become one.
+/// How the envelope rates of several sources are merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum EnvelopeRate {
     #[default]
@@ -60,9 +59,7 @@ pub(crate) fn merge(reports: &[Arc<Report>], rate: EnvelopeRate, snapshot: &mut 
         size_entries: cache.sum(|stats| stats.size_entries),
         evictions_last_hour: cache.sum(|stats| stats.evictions_last_hour),
     };
-    if let Cow::Owned(with_floats) = snapshot.all_unmeasured() {
-        snapshot.unmeasured = with_floats;
-    }
+    snapshot.unmeasured = snapshot.all_unmeasured().into_owned();
 }
 
 /// One section of the reports that have it.

@@ -33,8 +33,8 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 /// A source that can be disabled is an `Option`: `None` measures nothing.
 ///
 /// [`Aggregator::snapshot`](crate::Aggregator::snapshot) calls every source in turn on the calling thread. Pages over
-/// HTTP call it on the crate's own threads, outside any async runtime, as its [`schedule`](Self::schedule) says. Calls
-/// of one source can overlap where both ways are used. For calls that fail, see
+/// HTTP call it on the crate's own threads, outside any async runtime, as its [`schedule`](Self::schedule) says.
+/// Calls of one source can overlap where both ways are used. For calls that fail, see
 /// [`Aggregator`](crate::Aggregator#sources-that-fail).
 pub trait Source: Send + Sync {
     /// Returns the open channels.
@@ -72,24 +72,10 @@ pub trait Source: Send + Sync {
     /// Override it to fill several sections from one query, or to fail: the aggregator calls this method and
     /// [`schedule`](Self::schedule) only.
     ///
-    /// ```
-    /// use parsec_telemetry::{Aggregator, Report, Source, SourceError};
-    ///
-    /// struct Database;
-    ///
-    /// impl Source for Database {
-    ///     fn collect(&self) -> Result<Report, SourceError> {
-    ///         Err("connection refused".into())
-    ///     }
-    /// }
-    ///
-    /// let snapshot = Aggregator::new().source(Database).snapshot();
-    /// assert_eq!(snapshot.sources[0].error.as_deref(), Some("connection refused"));
-    /// ```
-    ///
     /// # Errors
     ///
-    /// Any error means that the source cannot report now. The JSON page shows its first 200 characters under `sources`.
+    /// Any error means that the source cannot report now. The JSON page shows its first 200 characters under
+    /// `sources`.
     fn collect(&self) -> Result<Report, SourceError> {
         Ok(Report {
             channels: self.channels(),
@@ -101,9 +87,8 @@ pub trait Source: Send + Sync {
         })
     }
 
-    /// Returns on which thread, and how often, pages over HTTP call the source. Defaults to [`Schedule::OnDemand`].
-    ///
-    /// It is called once, when the source is added to an aggregator.
+    /// Returns the schedule of the source. Called once, when the source is added to an aggregator. Defaults to
+    /// [`Schedule::OnDemand`].
     fn schedule(&self) -> Schedule {
         Schedule::OnDemand
     }
@@ -160,35 +145,30 @@ macro_rules! forward_sections {
 
 pub(crate) use forward_sections;
 
-impl<S: Source + ?Sized> Source for &S {
-    forward_sections!(self => Some(&**self));
+/// Forwards the sections and the schedule.
+macro_rules! forward_source {
+    ($self:ident => $source:expr) => {
+        forward_sections!($self => $source);
 
-    fn schedule(&self) -> Schedule {
-        (**self).schedule()
-    }
+        fn schedule(&$self) -> Schedule {
+            $source.map_or(Schedule::Inline, Source::schedule)
+        }
+    };
+}
+
+impl<S: Source + ?Sized> Source for &S {
+    forward_source!(self => Some(&**self));
 }
 
 impl<S: Source + ?Sized> Source for Arc<S> {
-    forward_sections!(self => Some(&**self));
-
-    fn schedule(&self) -> Schedule {
-        (**self).schedule()
-    }
+    forward_source!(self => Some(&**self));
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
-    forward_sections!(self => Some(&**self));
-
-    fn schedule(&self) -> Schedule {
-        (**self).schedule()
-    }
+    forward_source!(self => Some(&**self));
 }
 
 /// `None` measures nothing.
 impl<S: Source> Source for Option<S> {
-    forward_sections!(self => self.as_ref());
-
-    fn schedule(&self) -> Schedule {
-        self.as_ref().map_or(Schedule::Inline, Source::schedule)
-    }
+    forward_source!(self => self.as_ref());
 }

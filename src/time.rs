@@ -29,14 +29,14 @@ pub(crate) const WINDOW: u64 = if cfg!(parsec_loom) { 2 } else { 60 };
 /// A clock's reading: nanoseconds since its zero. Lasts 584 years.
 pub(crate) type Nanos = u64;
 
-/// The reading of a clock when it starts: one lap of minutes, so that an event from up to one window before the start
-/// still has a tick.
+/// The reading of a clock when it starts: one lap of minutes, so that an event up to one window older has a tick.
 pub(crate) const START: Nanos = SLOTS as u64 * Minute::NANOS;
 
 /// The length of a tick.
 pub(crate) trait Unit: Copy + Ord + 'static {
     const NANOS: u64;
-    /// Low bits of a slot's word that hold its count. The rest hold its lap.
+    /// Low bits of a slot's word that hold its count: 34 increments per nanosecond of a second, or 18 of a minute.
+    /// The rest hold its lap, for 1,089 or 2,042 years.
     const COUNT_BITS: u32;
     /// Where a clock publishes its tick.
     const INDEX: usize;
@@ -44,18 +44,15 @@ pub(crate) trait Unit: Copy + Ord + 'static {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Second;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Minute;
 
-/// The count holds 34 increments per nanosecond, the lap 1,089 years.
 impl Unit for Second {
     const NANOS: u64 = 1_000_000_000;
     const COUNT_BITS: u32 = 35;
     const INDEX: usize = 0;
 }
 
-/// The count holds 18 increments per nanosecond, the lap 2,042 years.
 impl Unit for Minute {
     const NANOS: u64 = 60 * Second::NANOS;
     const COUNT_BITS: u32 = 40;
@@ -138,7 +135,6 @@ pub(crate) struct WindowCount {
 }
 
 impl WindowCount {
-    /// Adds another ring's events of the same window.
     pub(crate) fn add(&mut self, other: Self) {
         self.full = self.full.saturating_add(other.full);
         self.partial = self.partial.saturating_add(other.partial);

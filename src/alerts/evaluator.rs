@@ -18,6 +18,7 @@ pub(crate) struct Evaluator {
     collector: Arc<Worker>,
 }
 
+#[derive(Default)]
 struct State {
     rules: RuleStates,
     /// The snapshot that the worker is to evaluate, and its reading.
@@ -31,13 +32,7 @@ struct State {
 
 impl Evaluator {
     pub(crate) fn new(rules: Vec<AlertRule>, collector: Arc<Worker>) -> Self {
-        let state = State {
-            rules: RuleStates::new(rules.len()),
-            requested: None,
-            running: None,
-            is_abandoned: false,
-            is_named: false,
-        };
+        let state = State { rules: RuleStates::new(rules.len()), ..State::default() };
         Self { rules, state: Mutex::new(state), worker: Worker::default(), collector }
     }
 
@@ -93,9 +88,7 @@ impl Evaluator {
     fn run_requested(&self) -> bool {
         let (snapshot, reading) = {
             let mut state = lock(&self.state);
-            let Some(request) = state.requested.take() else {
-                return false;
-            };
+            let Some(request) = state.requested.take() else { return false };
             state.running = Some(0);
             request
         };
@@ -116,12 +109,10 @@ impl Evaluator {
 
 /// The step of the rules' worker.
 fn work(evaluator: &Weak<Evaluator>) -> Next {
-    let Some(evaluator) = evaluator.upgrade() else {
-        return Next::Break(());
-    };
-    if evaluator.run_requested() {
+    let Some(evaluator) = evaluator.upgrade() else { return Next::Break(()) };
+    let has_run = evaluator.run_requested();
+    if has_run {
         evaluator.collector.wake();
-        return Next::Continue(Some(Instant::now()));
     }
-    Next::Continue(None)
+    Next::Continue(has_run.then(Instant::now))
 }

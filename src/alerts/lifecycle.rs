@@ -26,10 +26,8 @@ pub fn evaluate_alerts(snapshot: &Snapshot, rules: &[AlertRule]) -> Vec<FiringAl
     seen.alerts
 }
 
-/// What the condition of a rule returned, or why it did not.
-pub(super) type Outcome = Result<bool, String>;
-
 /// The states of all rules of an aggregator, in the order of its rules.
+#[derive(Default)]
 pub(super) struct RuleStates {
     states: Vec<RuleState>,
     /// The reading of the latest snapshot that was applied.
@@ -38,11 +36,9 @@ pub(super) struct RuleStates {
 
 #[derive(Clone, Default)]
 struct RuleState {
-    /// Since when the rule fires.
     firing_since: Option<SystemTime>,
     fired: u64,
     failures: u64,
-    /// Why the last evaluation failed.
     error: Option<String>,
 }
 
@@ -53,7 +49,7 @@ impl RuleStates {
 
     /// Applies the outcomes of one snapshot. Those of a snapshot that is older than the last one applied change
     /// nothing but the count of failures.
-    pub(super) fn apply(&mut self, at: SystemTime, reading: Nanos, outcomes: Vec<Outcome>) {
+    pub(super) fn apply(&mut self, at: SystemTime, reading: Nanos, outcomes: Vec<Result<bool, String>>) {
         let is_current = reading >= self.applied;
         self.applied = self.applied.max(reading);
         for (state, outcome) in self.states.iter_mut().zip(outcomes) {
@@ -82,7 +78,6 @@ impl RuleStates {
         state.error = Some(error.to_owned());
     }
 
-    /// Fills the alerts and rules of a snapshot.
     pub(super) fn fill(&self, rules: &[AlertRule], snapshot: &mut Snapshot) {
         let statuses = rules.iter().zip(&self.states).map(|(rule, state)| state.status(rule));
         snapshot.rules = statuses.collect();

@@ -10,13 +10,10 @@ use crate::snapshot::{RuleStatus, Severity, Snapshot};
 /// A named condition on a snapshot.
 ///
 /// ```
-/// use parsec_telemetry::{AlertRule, Section, Severity};
+/// use parsec_telemetry::{AlertRule, Section, Severity, Snapshot};
 ///
-/// let cold = AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0)
-///     .description("Cache hit rate below 80 %");
-/// let idle = AlertRule::new("no_tokens", Severity::Critical, |s| {
-///     s.is_measured(Section::Tokens) && s.tokens.active_count == 0
-/// });
+/// let condition = |s: &Snapshot| s.is_measured(Section::Tokens) && s.tokens.active_count == 0;
+/// let rule = AlertRule::new("no_tokens", Severity::Critical, condition).description("No active tokens");
 /// ```
 ///
 /// A float without a value is NaN, for which every comparison but `!=` is false. A count has no NaN: one of a section
@@ -92,20 +89,19 @@ impl fmt::Debug for AlertRule {
 pub fn validate_alert_rules(rules: &[AlertRule]) -> Result<(), AlertRuleError> {
     let mut names = HashSet::new();
     for (index, AlertRule { name, description, .. }) in rules.iter().enumerate() {
-        if name.is_empty() {
+        let (kind, message) = if name.is_empty() {
             let rule = if description.is_empty() { String::new() } else { format!(" ({description:?})") };
-            let message = format!("alert rule {}{rule} has an empty name: give it one", index + 1);
-            return Err(AlertRuleError { kind: Kind::EmptyName, message });
-        }
-        if name.len() > MAX_LABEL_LEN {
+            (Kind::EmptyName, format!("alert rule {}{rule} has an empty name: give it one", index + 1))
+        } else if name.len() > MAX_LABEL_LEN {
             let (rule, length) = (bounded(name), name.len());
             let message = format!("the name of alert rule {rule:?} has {length} bytes: use at most {MAX_LABEL_LEN}");
-            return Err(AlertRuleError { kind: Kind::NameTooLong, message });
-        }
-        if !names.insert(name) {
-            let message = format!("two alert rules are named {name:?}: give each a name of its own");
-            return Err(AlertRuleError { kind: Kind::DuplicateName, message });
-        }
+            (Kind::NameTooLong, message)
+        } else if !names.insert(name) {
+            (Kind::DuplicateName, format!("two alert rules are named {name:?}: give each a name of its own"))
+        } else {
+            continue;
+        };
+        return Err(AlertRuleError { kind, message });
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
-//! The exposition formats: Prometheus 0.0.4 and OpenMetrics 1.0.0.
-//!
-//! They differ in two ways: OpenMetrics names the family of a counter without `_total`, and ends the page with `#
-//! EOF`.
+//! The exposition formats: Prometheus 0.0.4 and OpenMetrics 1.0.0, which names the family of a counter without
+//! `_total` and ends the page with `# EOF`.
 //!
 //! Written here, because `prometheus-client` and `measured` encode the metrics of a registry of their own; ours are
 //! read from a [`Snapshot`].
@@ -22,7 +20,6 @@ pub(crate) struct TextEncoder<'a> {
 }
 
 impl<'a> TextEncoder<'a> {
-    /// Appends to the buffer.
     pub(crate) fn new(buffer: &'a mut Vec<u8>, format: TextFormat) -> Self {
         Self { buffer, format }
     }
@@ -46,7 +43,6 @@ impl<'a> TextEncoder<'a> {
         }
     }
 
-    /// Starts a family.
     pub(crate) fn family<'b>(&'b mut self, metadata: &'b FamilyMetadata) -> FamilyEncoder<'a, 'b> {
         FamilyEncoder { encoder: self, metadata, has_samples: false }
     }
@@ -56,7 +52,6 @@ impl<'a> TextEncoder<'a> {
         self.family(metadata).sample([], value);
     }
 
-    /// Ends the page.
     pub(crate) fn finish(self) {
         if self.format == TextFormat::OpenMetrics {
             self.buffer.extend_from_slice(b"# EOF\n");
@@ -100,7 +95,6 @@ pub(crate) struct FamilyEncoder<'a, 'b> {
 }
 
 impl FamilyEncoder<'_, '_> {
-    /// Writes a sample with labels of these names and values.
     pub(crate) fn sample<'l>(&mut self, labels: impl IntoIterator<Item = (&'l str, &'l str)>, value: impl Into<Value>) {
         self.sample_with_suffix("", labels, value);
     }
@@ -147,8 +141,7 @@ impl FamilyEncoder<'_, '_> {
         let FamilyMetadata { metric_type, name, help } = *self.metadata;
         let is_renamed = metric_type == MetricType::Counter && self.encoder.format == TextFormat::OpenMetrics;
         let family = if is_renamed { name.strip_suffix("_total").unwrap_or(name) } else { name };
-        let metric_type = metric_type.as_str();
-        for text in ["# HELP ", family, " ", help, "\n# TYPE ", family, " ", metric_type, "\n"] {
+        for text in ["# HELP ", family, " ", help, "\n# TYPE ", family, " ", metric_type.as_str(), "\n"] {
             self.encoder.push(text);
         }
     }

@@ -10,15 +10,14 @@
 //! ```
 //!
 //! The tag of a name of up to eight bytes contains the name: equal tags are equal names. The tag of a longer name is
-//! a hash, in a range of its own, and the names are compared.
+//! a hash, in a range of its own, and the names are compared. Looking up a known name is wait-free. A new name takes
+//! a lock while it is inserted, unless the table is full.
 //!
 //! # Orderings
 //!
 //! A tag is stored last, with `Release`, and loaded with `Acquire`: a thread that sees it sees the id and the name.
 //! The length is published in the same way. The holder of the lock is the only writer and loads its own stores with
 //! `Relaxed`.
-//!
-//! Looking up a known name is wait-free. A new name takes a lock while it is inserted, unless the table is full.
 
 use std::sync::{OnceLock, PoisonError};
 
@@ -86,7 +85,7 @@ impl Interner {
         self.intern_slow(name)
     }
 
-    /// The same for a name that its tag does not contain.
+    /// As [`intern`](Self::intern), for a name that its tag does not contain.
     #[inline(never)]
     fn intern_long(&self, name: &str) -> usize {
         self.first_probe(name.as_bytes()).unwrap_or_else(|| self.intern_slow(name))
@@ -114,7 +113,6 @@ impl Interner {
         is_equal.then_some(id)
     }
 
-    /// The entry at a position, modulo the table's length.
     #[inline]
     fn entry(&self, position: usize) -> &Entry {
         &self.entries[position & self.mask]
@@ -240,7 +238,7 @@ impl Tag {
         Some(Self(Word(hash.wrapping_mul(SPREAD) & !0xff | 0x01)))
     }
 
-    /// The position at which probing begins, before it is reduced to the table's length.
+    /// The position at which probing begins, modulo the table's length.
     #[inline]
     fn probe_start(self) -> usize {
         // A multiplication mixes its upper half best, and the table is far smaller than 2^32.

@@ -6,8 +6,8 @@
 //!
 //! # Orderings
 //!
-//! Loads of one's own words are `Relaxed`: an owner reads its own last store. Totals are stored as [`Shard::TOTALS`]
-//! says. `since` publishes nothing but itself.
+//! An owner loads its own last store, `Relaxed`. Totals are stored with [`Shard::TOTALS`]. `since` publishes nothing
+//! but itself.
 
 use std::time::SystemTime;
 
@@ -22,19 +22,15 @@ use crate::time::{Nanos, Tick, Unit, Window, reading_for_age};
 /// The limit of a reported total: the largest integer that clients of the JSON page hold.
 pub(crate) const MAX_TOTAL: u64 = i64::MAX as u64;
 
-/// What one thread has recorded.
+/// What one thread has recorded: a total of each kind of event, and a window of most.
 pub(crate) trait Shard {
     type Unit: Unit;
     type Event: Copy;
 
-    /// The ordering of stores to totals: `Release` if a reader that sees a total must also see what happened before
-    /// it.
+    /// The ordering of stores to totals: `Release` if a reader that sees a total must see what happened before it.
     const TOTALS: Ordering;
 
-    /// The window in which an event is recorded, if it has one.
     fn ring(&self, event: Self::Event) -> Option<&Ring<Self::Unit>>;
-
-    /// The total in which an event is recorded.
     fn total(&self, event: Self::Event) -> &Total;
 }
 
@@ -50,9 +46,8 @@ impl Total {
         self.0.load(ordering).0
     }
 
-    /// Adds one event. Only the total's owner may call this.
-    ///
-    /// Does not overflow in 290 years: [`add`](Self::add) leaves half of the range to increments.
+    /// Adds one event. Only the total's owner may call this. Does not overflow in 290 years: [`add`](Self::add)
+    /// leaves half of the range to increments.
     #[inline]
     fn increment(&self, ordering: Ordering) {
         self.0.store(Word(self.0.load(Relaxed).0.wrapping_add(1)), ordering);
@@ -122,8 +117,7 @@ impl<S: Shard> Recorder<S> {
         }
     }
 
-    /// Records one event at `at`: now, if that is in the future, and in the total only, if it is older than the
-    /// window.
+    /// Records one event at `at`: now, if in the future; in the total only, if older than the window.
     pub(crate) fn record_at(&self, at: SystemTime, event: S::Event) {
         let now = self.clock.advance();
         let reading = reading_for_age::<S::Unit>(now, self.clock.age_of(at));

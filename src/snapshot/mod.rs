@@ -1,6 +1,4 @@
-//! Everything that a page shows, as plain data.
-//!
-//! The fields are the keys of the JSON page, in its order.
+//! Everything that a page shows, as plain data. The fields are the keys of the JSON page, in its order.
 
 mod fields;
 mod rfc3339;
@@ -27,9 +25,7 @@ pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
 /// ```
 /// use parsec_telemetry::{Aggregator, EnvelopeCounters, Section, Snapshot};
 ///
-/// let envelopes = EnvelopeCounters::new();
-/// envelopes.observe("data");
-/// let snapshot = Aggregator::new().source(envelopes).snapshot();
+/// let snapshot = Aggregator::new().source(EnvelopeCounters::new()).snapshot();
 /// assert!(snapshot.is_measured(Section::Envelopes));
 /// assert!(snapshot.cache.hit_rate_pct.is_nan());
 ///

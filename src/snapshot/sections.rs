@@ -136,22 +136,21 @@ impl PartialEq for EnvelopeStats {
 
 impl PartialEq for PresenceStats {
     fn eq(&self, other: &Self) -> bool {
-        let fields = |stats: &Self| (stats.total_users, stats.total_agents, known(stats.average_per_channel));
+        let fields = |s: &Self| (s.total_users, s.total_agents, known(s.average_per_channel));
         fields(self) == fields(other)
     }
 }
 
 impl PartialEq for HistoryStats {
     fn eq(&self, other: &Self) -> bool {
-        let fields = |stats: &Self| (stats.total_envelopes_buffered, known(stats.buffer_utilization_pct));
+        let fields = |s: &Self| (s.total_envelopes_buffered, known(s.buffer_utilization_pct));
         fields(self) == fields(other)
     }
 }
 
 impl PartialEq for CacheStats {
     fn eq(&self, other: &Self) -> bool {
-        let sizes = |stats: &Self| (stats.size_bytes, stats.size_entries);
-        let hour = |stats: &Self| (known(stats.hit_rate_pct), stats.evictions_last_hour);
-        sizes(self) == sizes(other) && hour(self) == hour(other)
+        let fields = |s: &Self| (known(s.hit_rate_pct), s.size_bytes, s.size_entries, s.evictions_last_hour);
+        fields(self) == fields(other)
     }
 }

@@ -116,8 +116,7 @@ struct FiringAlertKeys {
 }
 
 impl From<FiringAlertKeys> for FiringAlert {
-    fn from(keys: FiringAlertKeys) -> Self {
-        let FiringAlertKeys { name, severity, description, at, since } = keys;
+    fn from(FiringAlertKeys { name, severity, description, at, since }: FiringAlertKeys) -> Self {
         Self { name, severity, description, at, since: since.unwrap_or(at) }
     }
 }

@@ -46,8 +46,8 @@ struct Large;
 
 impl Source for Large {
     fn channels(&self) -> Option<ChannelStats> {
-        let pattern = |n: u64| (format!("{n:0>1024}"), n);
-        Some(ChannelStats { total_active: 0, by_pattern: (0..256).map(pattern).collect() })
+        let pattern = |n: u64| (format!("{n:0>100}"), n);
+        Some(ChannelStats { total_active: 0, by_pattern: (0..2500).map(pattern).collect() })
     }
 }
 
