@@ -144,11 +144,12 @@ impl TokenCountersBuilder {
     #[must_use]
     pub fn build(self) -> TokenCounters {
         let clock = self.clock.unwrap_or_else(CoarseClock::shared);
-        TokenCounters { recorder: Arc::new(Recorder::new(clock, Shards::new(self.shards, TokenShard::new))) }
+        let shard = || TokenShard { rings: array::from_fn(|_| Ring::new()), totals: array::from_fn(|_| Total::new()) };
+        TokenCounters { recorder: Arc::new(Recorder::new(clock, Shards::new(self.shards, shard))) }
     }
 }
 
-/// A change of a token's state. Those that have a window are first.
+/// Those that have a window are first.
 #[derive(Clone, Copy)]
 enum Event {
     Issued,
@@ -168,16 +169,9 @@ impl Recorder<TokenShard> {
     }
 }
 
-/// What one thread has recorded, by event.
 struct TokenShard {
     rings: [Ring<Minute>; 2],
     totals: [Total; 3],
-}
-
-impl TokenShard {
-    fn new() -> Self {
-        Self { rings: array::from_fn(|_| Ring::new()), totals: array::from_fn(|_| Total::new()) }
-    }
 }
 
 impl Shard for TokenShard {
