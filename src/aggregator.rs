@@ -46,8 +46,7 @@ use crate::source::Source;
 /// its last call failed, when a call has been in flight for more than 5 seconds
 /// ([`Schedule::Every`](crate::Schedule): more than its period), or when it has never reported.
 ///
-/// A rule that panics keeps its state, is counted in `failures_total`, and names its error. In a program built with
-/// `panic = "abort"`, a panic ends the process.
+/// A rule that panics keeps its state, is counted, and names its error. With `panic = "abort"`, a panic ends the process.
 ///
 /// # Threads
 ///
@@ -79,10 +78,8 @@ impl Aggregator {
         self.named_source(short_type_name(std::any::type_name::<S>()), source)
     }
 
-    /// Adds a source under a name, which is shown with its state on each page.
-    ///
-    /// A name that is taken gets a suffix: `_2`, `_3` and so on. A name above 128 bytes is cut to 111, `~` and a
-    /// hash.
+    /// Adds a source under a name, which is shown with its state on each page. A name that is taken gets a suffix: `_2`,
+    /// `_3` and so on. One above 128 bytes is cut to 111, `~` and a hash.
     ///
     /// ```
     /// use parsec_telemetry::{Aggregator, TokenCounters};
@@ -109,13 +106,6 @@ impl Aggregator {
     /// # Errors
     ///
     /// If a rule has no name, one above 128 bytes, or that of another rule, here or among those added before.
-    ///
-    /// ```
-    /// use parsec_telemetry::{Aggregator, AlertRule, Severity};
-    ///
-    /// let rules = vec![AlertRule::new("", Severity::Info, |_| true)];
-    /// assert!(Aggregator::new().with_alerts(rules).unwrap_err().is_empty_name());
-    /// ```
     pub fn with_alerts(self, rules: Vec<AlertRule>) -> Result<Self, AlertRuleError> {
         let present = &self.collector.setup().rules;
         validate_alert_rules(&[present, &rules[..]].concat())?;

@@ -13,8 +13,7 @@ use crate::source::{Report, Schedule, Source};
 use crate::time::Nanos;
 use crate::worker::{Next, Worker, deadline, lock};
 
-/// A source is stale once its call has been in flight for longer than this; with [`Schedule::Every`], for longer than its
-/// period.
+/// A source is stale once its call has been in flight for longer than this, or with [`Schedule::Every`] than its period.
 const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// The shortest period of [`Schedule::Every`].

@@ -32,8 +32,7 @@ pub struct CacheCounters {
 }
 
 impl CacheCounters {
-    /// Reads the text of Redis' `INFO` command: the server's counters and memory, and the keys of one database or
-    /// all.
+    /// Reads the text of Redis' `INFO` command: the server's counters and memory, and the keys of a database or all.
     ///
     /// # Errors
     ///
@@ -84,8 +83,6 @@ impl<F: Fn() -> CacheCounters + Send + Sync> CacheStatter for F {
 /// let cache = CacheSource::new(|| CacheCounters { hits: 9, misses: 1, size_entries: 40, ..Default::default() });
 /// assert_eq!(cache.cache().unwrap().hit_rate_pct, 90.0);
 /// ```
-///
-/// # Counters that fall
 ///
 /// A reading with a counter below its last value may be a dip of summed shards, or the default of a failed call: only
 /// its sizes are used. If a second one, at least a second later, is not below the first and not all zeros, the cache

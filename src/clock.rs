@@ -1,12 +1,9 @@
 //! The clocks of the counters.
 //!
 //! Reading the time costs more than recording an event, so recording reads a tick that is published once per second
-//! instead: by a thread, the ticker, and by each snapshot, which reads the exact time.
-//!
-//! # Orderings
-//!
-//! All accesses are `Relaxed`: a tick publishes nothing but itself and never decreases. A read that happens after an
-//! event was recorded sees that event's tick or a later one, by coherence.
+//! instead: by a thread, the ticker, and by each snapshot, which reads the exact time. All accesses are `Relaxed`: a
+//! tick publishes nothing but itself and never decreases. A read that happens after an event was recorded sees that
+//! event's tick or a later one, by coherence.
 
 use std::fmt;
 use std::process;

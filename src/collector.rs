@@ -1,5 +1,4 @@
-//! Sources, rules and boards become a snapshot: for the caller of `snapshot()` on its own thread, for pages on the
-//! collector thread.
+//! Sources, rules and boards become a snapshot: on the thread that calls `snapshot()`, for pages on the collector thread.
 //!
 //! ```text
 //!  request ─► pending ─► sources called, or deadline ─► merged ─► rules evaluated ─► answered
@@ -80,9 +79,8 @@ pub(crate) struct Collector {
     shared: Mutex<Option<Arc<Shared>>>,
 }
 
-/// What the threads of an aggregator share. Created at first use, and again after `fork`, since a child process has no
-/// threads of its parent.
-struct Shared {
+/// What the threads of an aggregator share. Created at first use, and again in a child process, which has no threads.
+pub(crate) struct Shared {
     process: u32,
     started_at: SystemTime,
     envelope_rate: EnvelopeRate,
@@ -91,12 +89,10 @@ struct Shared {
     evaluator: Arc<Evaluator>,
     pending: Mutex<Vec<PendingRequest>>,
     latest: Mutex<Option<Arc<Collected>>>,
-    durations: Mutex<Durations>,
+    /// How many snapshots were taken for pages, and how long that took.
+    pub(crate) durations: Mutex<(u64, Duration)>,
     thread: Arc<Worker>,
 }
-
-/// How many snapshots were taken for pages, and how long that took.
-pub(crate) type Durations = (u64, Duration);
 
 impl Collector {
     pub(crate) fn new(setup: Setup) -> Self {
@@ -112,11 +108,6 @@ impl Collector {
         self.shared().collect_here().snapshot
     }
 
-    /// Returns the latest snapshot for pages, if it is fresh enough.
-    pub(crate) fn latest(&self, freshness: Freshness) -> Option<Arc<Collected>> {
-        self.shared().latest(freshness)
-    }
-
     /// Answers a request from the collector thread, by its deadline or at most [`MIN_RULES_TIME`] later. Where the
     /// system has no thread left, answers it from this one, which may block.
     pub(crate) fn request(&self, request: PendingRequest) {
@@ -129,13 +120,7 @@ impl Collector {
         }
     }
 
-    /// Returns how long the snapshots for pages took.
-    #[cfg(feature = "serve")]
-    pub(crate) fn durations(&self) -> Durations {
-        *lock(&self.shared().durations)
-    }
-
-    fn shared(&self) -> Arc<Shared> {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
         let process = std::process::id();
         let current = |shared: &Option<Arc<Shared>>| shared.clone().filter(|shared| shared.process == process);
         if let Some(shared) = current(&lock(&self.shared)) {
@@ -198,7 +183,8 @@ impl Shared {
         (snapshot, reading, coverage)
     }
 
-    fn latest(&self, freshness: Freshness) -> Option<Arc<Collected>> {
+    /// Returns the latest snapshot for pages, if it is fresh enough.
+    pub(crate) fn latest(&self, freshness: Freshness) -> Option<Arc<Collected>> {
         let latest = lock(&self.latest).clone();
         latest.filter(|latest| latest.coverage.satisfies(freshness))
     }

@@ -39,8 +39,6 @@ const DEFAULT_ASPECTS: usize = 64;
 /// dropped. Beyond 64 aspects ([`max_aspects`](EnvelopeCountersBuilder::max_aspects)) events count as `__overflow__`,
 /// and so do events whose aspect is longer than 128 bytes. The empty aspect counts as `unknown`.
 ///
-/// # Progress
-///
 /// Recording is wait-free, except for first events: a new aspect takes a lock while it is inserted; a new thread
 /// acquires an id and, beyond the [preallocated shards](EnvelopeCountersBuilder::preallocated_shards), allocates one.
 #[derive(Clone)]

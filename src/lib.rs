@@ -53,7 +53,7 @@
 
 pub mod design;
 
-// In level order: a module imports only from modules above it.
+// In level order: a module imports only from the groups above it and from its own.
 
 mod catch_panic;
 mod label;
@@ -63,7 +63,6 @@ mod worker;
 
 mod clock;
 mod raw;
-
 mod snapshot;
 
 mod catalog;
@@ -71,24 +70,20 @@ mod source;
 
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod alerts;
-mod encode;
-
+// Only pages over HTTP use the workers and the collector thread.
+#[cfg_attr(not(feature = "serve"), allow(dead_code))]
+mod board;
 mod cache;
 mod channels;
+mod encode;
 mod envelopes;
+mod merge;
 mod polled;
 mod tokens;
 
-// Only pages over HTTP use the collector thread and its workers.
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
-mod board;
-mod merge;
-
+mod aggregator;
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod collector;
-
-mod aggregator;
-
 #[cfg(feature = "serve")]
 mod serve;
 

@@ -23,7 +23,7 @@ use crate::time::{Minute, WindowCount};
 /// Counts issued, revoked and expired tokens.
 ///
 /// Clones share the counters. Recording is wait-free, with the exceptions of
-/// [`EnvelopeCounters`](crate::EnvelopeCounters#progress) for a thread's first events.
+/// [`EnvelopeCounters`](crate::EnvelopeCounters) for a thread's first events.
 ///
 /// ```
 /// let tokens = parsec_telemetry::TokenCounters::new();

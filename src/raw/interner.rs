@@ -13,11 +13,8 @@
 //! a hash, in a range of its own, and the names are compared. Looking up a known name is wait-free. A new name takes
 //! a lock while it is inserted, unless the table is full.
 //!
-//! # Orderings
-//!
-//! A tag is stored last, with `Release`, and loaded with `Acquire`: a thread that sees it sees the id and the name.
-//! The length is published in the same way. The holder of the lock is the only writer and loads its own stores with
-//! `Relaxed`.
+//! A tag, like the length, is stored last, with `Release`, and loaded with `Acquire`: a thread that sees it sees the
+//! id and the name. The holder of the lock is the only writer and loads its own stores with `Relaxed`.
 
 use std::sync::{OnceLock, PoisonError};
 
@@ -25,15 +22,13 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::sync::{Acquire, Atomic, Mutex, Relaxed, Release, Word};
 
-/// The name and id of all events whose own name has no id.
+/// The name and id of all events whose own name has no id, or has more than [`MAX_NAME_LEN`] bytes.
 pub(crate) const OVERFLOW_NAME: &str = "__overflow__";
 pub(crate) const OVERFLOW: usize = 0;
+pub(crate) const MAX_NAME_LEN: usize = 128;
 
 /// Replaces the empty name.
 pub(crate) const UNKNOWN_NAME: &str = "unknown";
-
-/// The length limit of a name, in bytes. Longer names share [`OVERFLOW`].
-pub(crate) const MAX_NAME_LEN: usize = 128;
 
 pub(crate) struct Interner {
     /// A power of two of them, at least half of them vacant.

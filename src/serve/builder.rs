@@ -53,15 +53,13 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how long a client may take to read a whole response, beyond what its socket buffers; at least 100
-    /// milliseconds. Defaults to 10 seconds. Past that, the connection is closed.
+    /// Sets how long a client may take to read a whole response: at least 100 milliseconds. Defaults to 10 seconds.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.options.write_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
         self
     }
 
-    /// Sets how long the server still serves after `shutdown` has completed, while `/readyz` answers 503 to load
-    /// balancers. Defaults to zero.
+    /// Sets how long the server still serves after `shutdown`, while `/readyz` answers 503. Defaults to zero.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.options.drain_delay = delay.min(MAX_DURATION);
         self
@@ -79,7 +77,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how many bytes the head of a request may have: 8 to 256 KiB. Defaults to 16 KiB. More are answered with
+    /// Sets how large the head of a request may be: 8 to 256 KiB. Defaults to 16 KiB. Larger ones are answered with
     /// 431.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.options.max_header_bytes = bytes.clamp(8 * 1024, 256 * 1024);
@@ -87,8 +85,8 @@ impl ServerBuilder {
     }
 
     /// Sets how old the snapshot of a page may be. Defaults to 100 milliseconds: requests within that time share one.
-    /// With zero, each request gets a snapshot that was begun after it was received, shared by the requests that wait
-    /// at the same time.
+    /// With zero, each snapshot is begun after its request was received. Requests that wait at the same time share
+    /// it.
     pub fn max_snapshot_age(mut self, age: Duration) -> Self {
         self.options.max_snapshot_age = age.min(MAX_DURATION);
         self
@@ -129,10 +127,8 @@ impl ServerBuilder {
     ///
     /// A web page can let its own name resolve to 127.0.0.1, and would then read this server (DNS rebinding).
     /// Therefore a request that arrives on a loopback address receives 421, except on the probes, if its `Host` is
-    /// not an IP address, `localhost`, `*.localhost` or one of these. Add the host that a reverse proxy on this
-    /// machine passes on.
-    ///
-    /// Ports, letter case and a trailing dot are ignored, and so are values that are no hosts.
+    /// not an IP address, `localhost`, `*.localhost` or one of these, such as the host that a reverse proxy on this
+    /// machine passes on. Ports, letter case and a trailing dot are ignored, and so are values that are no hosts.
     pub fn allowed_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.allowed_hosts = host::allowed(hosts);
         self

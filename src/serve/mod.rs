@@ -1,28 +1,25 @@
 //! The pages over HTTP: from a request to a response as a function, then connections and their limits.
 
+mod options;
+mod response;
+mod stats;
+
 mod auth;
 mod future;
 mod host;
 mod negotiate;
-mod options;
 mod process;
-mod response;
-mod shutdown;
-mod stats;
-
-mod pages;
 mod rendered;
-
-mod handler;
-mod routes;
-
-mod limit;
-mod timeout;
+mod shutdown;
 
 mod accept;
-
 mod builder;
+mod handler;
+mod limit;
+mod pages;
+mod routes;
 mod server;
+mod timeout;
 
 pub use auth::InvalidToken;
 pub use builder::ServerBuilder;

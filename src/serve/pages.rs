@@ -21,7 +21,7 @@ use crate::serve::process;
 use crate::serve::rendered::{Encoding, RenderedPages};
 use crate::serve::response::{self, Response};
 use crate::serve::stats::Stats;
-use crate::worker::deadline;
+use crate::worker::{deadline, lock};
 
 /// The metrics pages of an aggregator.
 pub(super) struct Pages {
@@ -65,7 +65,7 @@ impl Pages {
         let received_at = Instant::now();
         let freshness = Freshness { received_at, max_age: self.options.max_snapshot_age };
         let collector = self.aggregator.collector();
-        if let Some(latest) = collector.latest(freshness)
+        if let Some(latest) = collector.shared().latest(freshness)
             && let Some(page) = self.rendered.get(&latest, wanted.encoding)
         {
             return ResponseFuture::ready(self.page(wanted, page));
@@ -109,7 +109,8 @@ impl Pages {
             (Some(stats), Some(text_format)) => {
                 let mut encoder = TextEncoder::new(&mut page, text_format);
                 encoder.write_snapshot(&collected.snapshot);
-                stats.encode(&mut encoder, self.aggregator.collector().durations());
+                let durations = *lock(&self.aggregator.collector().shared().durations);
+                stats.encode(&mut encoder, durations);
                 process::encode(&mut encoder);
                 encoder.finish();
             }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::StatusCode;
 
 use crate::catalog::{FamilyMetadata, MetricType, counter, gauge};
-use crate::collector::Durations;
 use crate::encode::Format;
 use crate::encode::text::TextEncoder;
 
@@ -76,7 +76,7 @@ impl Stats {
     }
 
     /// Writes the metrics to a page. The request that the page answers is recorded afterwards.
-    pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, (count, sum): Durations) {
+    pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, (count, sum): (u64, Duration)) {
         let build_info = gauge("parsec_telemetry_build_info", "1, labeled with the version of the crate.");
         encoder.family(&build_info).sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
 
@@ -141,7 +141,7 @@ mod tests {
         let mut encoder = TextEncoder::new(&mut page, TextFormat::Prometheus);
         let stats = Arc::<Stats>::default();
         let _open = Arc::clone(&stats).accepted();
-        stats.encode(&mut encoder, Durations::default());
+        stats.encode(&mut encoder, <(u64, Duration)>::default());
         process::encode(&mut encoder);
         encoder.finish();
         let page = String::from_utf8(page).expect("pages are UTF-8");
