@@ -150,13 +150,6 @@ impl Aggregator {
     }
 
     /// Takes a [`snapshot`](Self::snapshot) and renders it as a page.
-    ///
-    /// ```
-    /// use parsec_telemetry::{Aggregator, Format, TokenCounters};
-    ///
-    /// let page = Aggregator::new().source(TokenCounters::new()).render(Format::Prometheus);
-    /// assert!(String::from_utf8(page).unwrap().contains("parsec_telemetry_tokens_active 0\n"));
-    /// ```
     #[must_use]
     pub fn render(&self, format: Format) -> Vec<u8> {
         format.render(&self.snapshot())

@@ -58,7 +58,8 @@ pub(crate) struct Entry {
 
 #[derive(Default)]
 struct State {
-    good: Option<GoodReport>,
+    /// The last good report, and when its call began.
+    good: Option<(Arc<Report>, Nanos)>,
     /// The call that the worker makes, or is about to make.
     in_flight: Option<Call>,
     /// When the call that began last, of those that returned, began and ended.
@@ -71,11 +72,6 @@ struct State {
     timeouts: u64,
     /// What was logged last.
     was_up: Option<bool>,
-}
-
-struct GoodReport {
-    report: Arc<Report>,
-    reading: Nanos,
 }
 
 #[derive(Clone, Copy)]
@@ -167,7 +163,7 @@ impl Entry {
         let mut state = lock(&self.state);
         let abandoned_at = state.in_flight.and_then(|call| call.abandoned_at);
         let is_for_requests = !matches!(self.added.schedule, Schedule::Every(_)) && abandoned_at.is_none();
-        let report = state.good.as_ref().map(|good| Arc::clone(&good.report));
+        let report = state.good.as_ref().map(|(report, _)| Arc::clone(report));
         let began = state.last.map(|(began, _)| began).filter(|_| is_for_requests);
         let status = self.status(&state);
         let was_up = state.was_up.replace(status.up);
@@ -256,7 +252,7 @@ impl Entry {
         state.last = Some((call.began, Instant::now()));
         state.error = None;
         match result {
-            Ok(Ok(report)) => state.good = Some(GoodReport { report: Arc::new(report), reading: call.reading }),
+            Ok(Ok(report)) => state.good = Some((Arc::new(report), call.reading)),
             Ok(Err(error)) | Err(error) => state.error = Some(shorten(error)),
         }
     }
@@ -272,7 +268,7 @@ impl Entry {
         let error = overdue.or_else(|| state.error.clone());
         let up = state.good.is_some() && error.is_none();
         let now = self.clock.read();
-        let millis = state.good.as_ref().map(|good| now.saturating_sub(good.reading) / 1_000_000);
+        let millis = state.good.as_ref().map(|(_, began)| now.saturating_sub(*began) / 1_000_000);
         SourceStatus {
             name: self.added.name.clone(),
             type_name: self.added.type_name.clone(),

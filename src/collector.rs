@@ -96,11 +96,7 @@ struct Shared {
 }
 
 /// How many snapshots were taken for pages, and how long that took.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Durations {
-    pub(crate) count: u64,
-    pub(crate) sum: Duration,
-}
+pub(crate) type Durations = (u64, Duration);
 
 impl Collector {
     pub(crate) fn new(setup: Setup) -> Self {
@@ -221,9 +217,8 @@ impl Shared {
     fn answer(&self, collected: &Arc<Collected>, requests: Vec<PendingRequest>) {
         let received = requests.iter().map(|request| request.freshness.received_at);
         if let Some(first) = received.min() {
-            let mut durations = lock(&self.durations);
-            durations.count += 1;
-            durations.sum = durations.sum.saturating_add(first.elapsed());
+            let (count, sum) = &mut *lock(&self.durations);
+            (*count, *sum) = (*count + 1, sum.saturating_add(first.elapsed()));
         }
         for request in requests {
             (request.respond)(collected);

@@ -18,16 +18,6 @@
 //! # Ok::<(), parsec_telemetry::AlertRuleError>(())
 //! ```
 //!
-//! The feature `serve`, enabled by default, serves the pages on a port:
-//!
-//! ```no_run
-//! # #[cfg(feature = "serve")]
-//! # async fn run(aggregator: parsec_telemetry::Aggregator) -> std::io::Result<()> {
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:9464").await?;
-//! parsec_telemetry::serve(listener, aggregator, parsec_telemetry::shutdown_signal()).await
-//! # }
-//! ```
-//!
 //! # Overview
 //!
 //! ```text

@@ -13,16 +13,6 @@ use crate::serve::server::Server;
 /// Builds a [`Server`]. Every default is safe on an open network.
 ///
 /// A value outside an option's range is replaced by the nearest one inside. Durations are at most one day.
-///
-/// ```
-/// use std::time::Duration;
-/// use parsec_telemetry::{Aggregator, Server};
-///
-/// let server = Server::builder(Aggregator::new())
-///     .max_connections(32)
-///     .drain_delay(Duration::from_secs(10))
-///     .build();
-/// ```
 #[derive(Clone, Debug)]
 #[must_use = "call `build` to get the server"]
 pub struct ServerBuilder {

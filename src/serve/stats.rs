@@ -76,7 +76,7 @@ impl Stats {
     }
 
     /// Writes the metrics to a page. The request that the page answers is recorded afterwards.
-    pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, durations: Durations) {
+    pub(super) fn encode(&self, encoder: &mut TextEncoder<'_>, (count, sum): Durations) {
         let build_info = gauge("parsec_telemetry_build_info", "1, labeled with the version of the crate.");
         encoder.family(&build_info).sample([("version", env!("CARGO_PKG_VERSION"))], 1_u64);
 
@@ -94,7 +94,7 @@ impl Stats {
             name: "parsec_telemetry_snapshot_duration_seconds",
             help: "Time to collect the sources and evaluate the rules, per snapshot.",
         };
-        encoder.family(&snapshot_duration).summary(durations.sum.as_secs_f64(), durations.count);
+        encoder.family(&snapshot_duration).summary(sum.as_secs_f64(), count);
 
         // Another accept loop uses `Server::respond`.
         if self.accepted.load(Relaxed) == 0 {

@@ -213,25 +213,9 @@ impl<'de> Deserialize<'de> for Snapshot {
         if !deserializer.is_human_readable() {
             return Err(D::Error::custom(fields::NEEDS_KEYS));
         }
-        deserializer.deserialize_struct("Snapshot", KEYS, KeysVisitor)
+        deserializer.deserialize_map(KeysVisitor)
     }
 }
-
-/// The names of the fields of [`Keys`], by which `serde(flatten)` selects them.
-const KEYS: &[&str] = &[
-    "channels",
-    "envelopes",
-    "presence",
-    "history",
-    "tokens",
-    "cache",
-    "at",
-    "alerts",
-    "rules",
-    "sources",
-    "started_at",
-    "unmeasured",
-];
 
 /// Accepts no sequence, which has positions instead of keys.
 struct KeysVisitor;
