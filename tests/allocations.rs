@@ -268,7 +268,7 @@ fn check_reading() {
         let reading = steady_reading(aspects);
         println!("{aspects} aspects: {reading:?}");
         assert_eq!((reading.tokens, reading.json), (0, 0));
-        assert!(reading.text <= 4, "two sorted lists of two alerts");
+        assert!(reading.text <= 6, "three families sort two alerts each");
         assert!(reading.cache <= 2);
         // A copy of each name, and B-tree nodes of 5 to 11 names.
         assert!(reading.envelopes <= aspects + aspects / 5 + 4);
