@@ -133,7 +133,7 @@ impl Aggregator {
     /// Calls every source in turn, then evaluates every rule, all on the calling thread.
     ///
     /// It blocks for as long as a source or a rule does. A source with [`Schedule::Every`](crate::Schedule::Every) is
-    /// called only until its first report.
+    /// called only until its first call returns.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.collector.snapshot()

@@ -116,7 +116,7 @@ pub(crate) const METRICS: &[Metric] = &[
         .per_alert("boolean", |s, emit| per_alert(s, |fires| fires, emit)),
     counter("parsec_alerts_fired_total", "How many times the alert rule started to fire.")
         .per_alert("alerts", |s, emit| per_rule(s, |rule| rule.fired_total.into(), emit)),
-    gauge("parsec_telemetry_source_up", "Whether the source answers: 0 while its last good report is shown.")
+    gauge("parsec_telemetry_source_up", "Whether the source answers: 0 while it is stale.")
         .per_source("boolean", |s, emit| per_source(s, |source| u64::from(source.up).into(), emit)),
     gauge("parsec_telemetry_source_age_seconds", "Age of the source's report on this page, once it has reported.")
         .per_source("seconds", |s, emit| per_source(s, |source| source.age_seconds.unwrap_or(f64::NAN).into(), emit)),

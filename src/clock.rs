@@ -23,7 +23,7 @@ use crate::time::{Minute, Nanos, START, Second, Tick, Unit};
 /// `parsec-ticker`, wakes once per second and ends after the last clone is dropped; dropping does not wait for it.
 ///
 /// Each snapshot advances the clock too. It also spawns the ticker if the process has none, because spawning failed
-/// or after `fork`. Until then, an event counts as of the last snapshot; the rate is right from 60 seconds later.
+/// or after `fork`. Until then, an event counts in the last published second; the rate is right 60 seconds later.
 #[derive(Clone)]
 pub struct CoarseClock {
     ticks: Arc<Ticks>,

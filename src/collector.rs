@@ -52,7 +52,7 @@ pub(crate) struct Collected {
 #[derive(Clone, Copy)]
 struct Coverage {
     merged_at: Instant,
-    /// When the oldest of the calls began that were made for requests.
+    /// When the oldest call began whose report is included, scheduled calls aside.
     fresh_since: Instant,
     /// When a call that is still in flight was abandoned. Requests received earlier may still wait for it.
     abandoned_at: Option<Instant>,
@@ -241,7 +241,7 @@ struct Evaluation {
     snapshot: Arc<Snapshot>,
     coverage: Coverage,
     requests: Vec<PendingRequest>,
-    /// The rules have at least until then.
+    /// When the evaluation may be abandoned at the earliest.
     not_before: Instant,
 }
 
@@ -264,16 +264,16 @@ impl CollectorThread {
             }
         }
         let is_stuck = shared.evaluator.is_stuck();
-        // Until `advance` has answered its requests, even if the rules have returned.
+        // An evaluation is busy until `advance` has answered its requests, even if the rules have returned.
         let is_busy = !is_stuck && (self.evaluation.is_some() || !shared.evaluator.is_idle());
         let is_ready = |request: &mut PendingRequest| {
-            if is_busy {
-                return now >= request.deadline + MIN_RULES_TIME;
-            }
-            now >= request.deadline || shared.board.iter().all(|entry| entry.satisfies(request.freshness))
+            let has_reports = || shared.board.iter().all(|entry| entry.satisfies(request.freshness));
+            if is_busy { now >= request.deadline + MIN_RULES_TIME } else { now >= request.deadline || has_reports() }
         };
         let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
-        if !ready.is_empty() {
+        if ready.is_empty() {
+            self.next_deadline(now)
+        } else {
             shared.board.iter().for_each(Entry::call_inline);
             let (mut snapshot, reading, coverage) = shared.merge();
             if is_stuck || is_busy {
@@ -288,8 +288,9 @@ impl CollectorThread {
                     Evaluation { snapshot, coverage, requests: ready, not_before: Instant::now() + MIN_RULES_TIME };
                 self.evaluation = evaluation.advance(shared);
             }
+            // At once, since sources and subscribers on this thread may have consumed a wake-up.
+            Some(now)
         }
-        self.next_deadline(now)
     }
 
     fn answer_from_latest(&mut self, shared: &Shared) {

@@ -77,7 +77,7 @@ impl EnvelopeCounters {
 
     /// Returns the current rate and totals.
     ///
-    /// Every envelope recorded before the call is included, and none twice; one recorded during the call may be. The
+    /// Includes each envelope recorded before the call exactly once. One recorded during the call may be missing. The
     /// rate of counters that are younger than a second and empty is NaN.
     #[must_use]
     pub fn snapshot(&self) -> EnvelopeStats {

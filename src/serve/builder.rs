@@ -10,7 +10,7 @@ use crate::serve::options::{MAX_DURATION, MIN_TIMEOUT, ServeOptions};
 use crate::serve::routes::Routes;
 use crate::serve::server::Server;
 
-/// Builds a [`Server`]. Every default is safe on an open network.
+/// Builds a [`Server`]. The defaults bound what a client can take, and require no token.
 ///
 /// A value outside an option's range is replaced by the nearest one inside. Durations are at most one day.
 #[derive(Clone, Debug)]

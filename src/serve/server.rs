@@ -40,7 +40,7 @@ impl Server {
         self.routes.begin_draining();
     }
 
-    /// Returns the response to a request: all that the server does apart from the network.
+    /// Returns the response to a request: all that the server does, apart from the network and the check of the host.
     ///
     /// Sources and rules run on threads of the aggregator's own. Awaiting the future blocks no executor, and needs
     /// none in particular.

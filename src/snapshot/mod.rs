@@ -72,7 +72,7 @@ pub struct Snapshot {
     /// When the aggregator was created. RFC 3339 in UTC; the Unix epoch if the key is absent.
     pub started_at: SystemTime,
     /// The sections that no source measures, such as `tokens`, then the floats without a value in those that are
-    /// measured, such as `cache.hit_rate_pct`. Writing and comparing snapshots adds floats that are not listed.
+    /// measured, such as `cache.hit_rate_pct`. Where a snapshot is written or compared, other floats that are not finite are added.
     pub unmeasured: Vec<String>,
 }
 

@@ -93,7 +93,7 @@ parsec_alerts_fired_total{alert="cache_cold",severity="warning"} 2
 parsec_alerts_fired_total{alert="no_channels",severity="critical"} 0
 parsec_alerts_fired_total{alert="tokens \"gone\"",severity="critical"} 1
 parsec_alerts_fired_total{alert="yesterday",severity="info"} 1
-# HELP parsec_telemetry_source_up Whether the source answers: 0 while its last good report is shown.
+# HELP parsec_telemetry_source_up Whether the source answers: 0 while it is stale.
 # TYPE parsec_telemetry_source_up gauge
 parsec_telemetry_source_up{source="sessions",type="CacheSource"} 0
 parsec_telemetry_source_up{source="TokenCounters",type="TokenCounters"} 1
