@@ -71,8 +71,8 @@ impl Aggregator {
         })
     }
 
-    /// Adds a source, named after its type: the last segment of the type's path, without generics and without the
-    /// wrappers `Arc`, `Box`, `Option` and [`Polled`](crate::Polled).
+    /// Adds a source, named after its type without path, generics, and the wrappers `Arc`, `Box`, `Option` and `Polled`.
+    /// The rates of two counters are averaged unless [`sum_envelope_rates`](Self::sum_envelope_rates) is set.
     #[must_use]
     pub fn source<S: Source + 'static>(self, source: S) -> Self {
         self.named_source(short_type_name(std::any::type_name::<S>()), source)
