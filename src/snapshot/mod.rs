@@ -37,7 +37,7 @@ pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
 /// # Values that are not known
 ///
 /// Unknown is not zero. A float is NaN if no source measures its section, and if it is a ratio without a denominator
-/// or a mean over nothing; so a rule that compares it does not fire. Counts have no NaN: ask
+/// or a mean over nothing; so `<`, `<=`, `==`, `>=` and `>` on it are false. Counts have no NaN: ask
 /// [`is_measured`](Self::is_measured). The text page omits what has no value. The JSON page writes 0 and names the
 /// section or the float in `unmeasured`, from which reading a snapshot restores NaN. Any other float that is not
 /// finite counts as NaN.
