@@ -705,7 +705,9 @@ fuzz_target!(|input: Input| {
     let mut expected = families(&input);
     let found = text::read(&page).unwrap_or_else(|error| panic!("invalid text page: {error}"));
     compare(&found, &expected, Number::is_written_as);
-    if is_selected(&page)
+    // The published parser does not know an empty page.
+    if !page.is_empty()
+        && is_selected(&page)
         && let Some(found) = text::read_by_published_parser(&page)
     {
         let found = found.unwrap_or_else(|error| panic!("the published parser rejects the text page: {error}"));
