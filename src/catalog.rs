@@ -3,9 +3,11 @@
 //! Only bounded labels are exported; the names of channels, users and tokens never are.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use crate::snapshot::{AlertState, RuleStatus, Section, Severity, Snapshot, SourceStatus};
 
+use AlertState::{Firing, Pending};
 use MetricType::{Counter, Gauge};
 use Samples::{Labeled, Single};
 use Section::{Cache, Channels, Envelopes, History, Presence, Tokens};
@@ -114,6 +116,10 @@ pub(crate) const METRICS: &[Metric] = &[
         .per_alert("boolean", |s, emit| per_alert(s, |_| true, emit)),
     gauge("parsec_telemetry_alerts_firing", "1 for each alert rule that fires. Rules that do not fire are omitted.")
         .per_alert("boolean", |s, emit| per_alert(s, |fires| fires, emit)),
+    gauge("parsec_alerts_pending", "Whether the alert rule is pending: 1 if it is, 0 otherwise.")
+        .per_alert("boolean", |s, emit| per_rule(s, |rule| u64::from(rule.state == Pending).into(), emit)),
+    gauge("parsec_alerts_since_timestamp_seconds", "When the condition of a pending or firing rule became true.")
+        .per_alert("seconds", |s, emit| per_rule(s, since, emit)),
     counter("parsec_alerts_fired_total", "How many times the alert rule started to fire.")
         .per_alert("alerts", |s, emit| per_rule(s, |rule| rule.fired_total.into(), emit)),
     gauge("parsec_telemetry_source_up", "Whether the source answers: 0 while it is stale.")
@@ -206,9 +212,16 @@ fn per_rule(snapshot: &Snapshot, value: fn(&RuleStatus) -> Value, emit: Emit<'_>
     }
 }
 
+/// The Unix time since which a rule is pending or fires, in seconds. Without a value otherwise.
+fn since(rule: &RuleStatus) -> Value {
+    let since = rule.since.filter(|_| matches!(rule.state, Pending | Firing));
+    let since = since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.map_or(f64::NAN, |since| since.as_secs_f64()).into()
+}
+
 /// Emits every rule, and every firing alert whose rule the snapshot does not contain.
 fn per_alert(snapshot: &Snapshot, is_shown: fn(bool) -> bool, emit: Emit<'_>) {
-    let rules = snapshot.rules.iter().map(|rule| (&rule.name, rule.severity, rule.state == AlertState::Firing));
+    let rules = snapshot.rules.iter().map(|rule| (&rule.name, rule.severity, rule.state == Firing));
     let alerts = snapshot.alerts.iter().map(|alert| (&alert.name, alert.severity, true));
     let mut firing = BTreeMap::<(&String, Severity), bool>::new();
     for (name, severity, fires) in rules.chain(alerts) {

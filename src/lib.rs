@@ -98,8 +98,8 @@ pub use polled::Polled;
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve, shutdown_signal};
 pub use snapshot::{
-    AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats, RuleStatus, Section,
-    Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
+    AlertState, AlertTransition, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, HistoryStats, PresenceStats,
+    RuleStatus, Section, Severity, Snapshot, SourceStatus, TokenStats, UnknownSeverity,
 };
 pub use source::{Report, Schedule, Source, SourceError};
 pub use tokens::{TokenCounters, TokenCountersBuilder};

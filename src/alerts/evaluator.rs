@@ -1,14 +1,18 @@
 //! Evaluates the rules, on a worker of their own or on the calling thread.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use crate::alerts::lifecycle::RuleStates;
+use crate::alerts::lifecycle::{Moment, RuleStates};
 use crate::alerts::rule::AlertRule;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{AlertTransition, Snapshot};
 use crate::time::Nanos;
 use crate::worker::{Next, Worker, lock};
+
+/// How many transitions wait to be delivered. Beyond it, the oldest is dropped: the latest states matter most.
+const MAX_TRANSITIONS: usize = 1024;
 
 pub(crate) struct Evaluator {
     rules: Vec<AlertRule>,
@@ -28,6 +32,16 @@ struct State {
     /// Whether the evaluation is no longer waited for, and whether the rule that is to blame has been named.
     is_abandoned: bool,
     is_named: bool,
+    transitions: Transitions,
+}
+
+/// The transitions that have not been delivered yet, oldest first.
+#[derive(Default)]
+struct Transitions {
+    queue: VecDeque<AlertTransition>,
+    /// Whether a monitor delivers them: otherwise none are kept.
+    has_listener: bool,
+    dropped: u64,
 }
 
 impl Evaluator {
@@ -39,9 +53,7 @@ impl Evaluator {
     /// Evaluates every rule on this thread, and fills the alerts and rules of the snapshot.
     pub(crate) fn evaluate_here(&self, snapshot: &mut Snapshot, reading: Nanos) {
         let outcomes = self.rules.iter().map(|rule| rule.evaluate(snapshot)).collect();
-        let mut state = lock(&self.state);
-        state.rules.apply(snapshot.at, reading, outcomes);
-        state.rules.fill(&self.rules, snapshot);
+        self.apply(Moment { at: snapshot.at, reading }, outcomes, |state| state.rules.fill(&self.rules, snapshot));
     }
 
     /// Starts the evaluation of every rule on the worker, which must be idle.
@@ -100,10 +112,64 @@ impl Evaluator {
         let at = snapshot.at;
         // So that the collector, the other owner, need not clone it.
         drop(snapshot);
-        let mut state = lock(&self.state);
-        state.rules.apply(at, reading, outcomes);
-        (state.running, state.is_abandoned, state.is_named) = (None, false, false);
+        self.apply(Moment { at, reading }, outcomes, |state| {
+            (state.running, state.is_abandoned, state.is_named) = (None, false, false);
+        });
         true
+    }
+
+    /// Applies the outcomes of a snapshot, then calls `and_then` under the same lock.
+    fn apply(&self, now: Moment, outcomes: Vec<Result<bool, String>>, and_then: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        let transitions = state.rules.apply(&self.rules, now, outcomes);
+        state.transitions.push(&transitions);
+        and_then(&mut state);
+        // A subscriber is code of the embedder.
+        drop(state);
+        #[cfg(feature = "tracing")]
+        for AlertTransition { name, severity, from, to, .. } in &transitions {
+            let (severity, from, to) = (severity.as_str(), from.as_str(), to.as_str());
+            tracing::info!(alert = name, severity, from, to, "alert changed its state");
+        }
+        if !transitions.is_empty() {
+            self.collector.wake();
+        }
+    }
+
+    /// Starts to keep transitions for delivery, from now on.
+    pub(crate) fn listen(&self) {
+        lock(&self.state).transitions = Transitions { has_listener: true, ..Transitions::default() };
+    }
+
+    /// Returns whether transitions wait to be delivered.
+    pub(crate) fn has_transitions(&self) -> bool {
+        !lock(&self.state).transitions.queue.is_empty()
+    }
+
+    /// Removes the oldest transition that has not been delivered.
+    pub(crate) fn next_transition(&self) -> Option<AlertTransition> {
+        lock(&self.state).transitions.queue.pop_front()
+    }
+
+    /// Returns how many transitions were dropped because the queue was full.
+    pub(crate) fn dropped_transitions(&self) -> u64 {
+        lock(&self.state).transitions.dropped
+    }
+
+    /// Marks every rule as not evaluated, without a change of state.
+    pub(crate) fn defer(&self, reason: &str) {
+        lock(&self.state).rules.defer(reason);
+    }
+}
+
+impl Transitions {
+    fn push(&mut self, transitions: &[AlertTransition]) {
+        if self.has_listener {
+            self.queue.extend(transitions.iter().cloned());
+            let excess = self.queue.len().saturating_sub(MAX_TRANSITIONS);
+            self.queue.drain(..excess);
+            self.dropped += excess as u64;
+        }
     }
 }
 

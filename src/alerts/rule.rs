@@ -2,6 +2,9 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
 
 use crate::catch_panic::catch_panic;
 use crate::label::{MAX_LABEL_LEN, bounded};
@@ -18,16 +21,47 @@ use crate::snapshot::{RuleStatus, Severity, Snapshot};
 ///
 /// A float without a value is NaN, for which every comparison but `!=` is false. A count has no NaN: one of a section
 /// that no source measures is 0, and a rule on it asks [`Snapshot::is_measured`] first.
-#[derive(Clone)]
+///
+/// # States
+///
+/// A rule is inactive, pending, firing or resolved. The transitions are those of Prometheus, and are driven by the
+/// aggregator's clock:
+///
+/// | state | condition true | condition false |
+/// | --- | --- | --- |
+/// | inactive | pending; firing without [`for_at_least`](Self::for_at_least) | inactive |
+/// | pending | firing once it has been true for that long | inactive |
+/// | firing | firing | resolved once it has been false for [`keep_firing_for`](Self::keep_firing_for) |
+/// | resolved | as inactive | inactive after 15 minutes |
+///
+/// An evaluation that panics or does not return in time changes no state. States change only when a snapshot is
+/// taken: a [`Monitor`](crate::Monitor), which each [`Server`](crate::Server) starts, takes one every second. They are
+/// not persisted: after a restart, every rule is inactive.
+///
+/// # Serialization
+///
+/// A rule serializes as `name`, `severity`, `description` (omitted when empty), `for_seconds` and
+/// `keep_firing_for_seconds` (omitted when 0), without its condition.
+#[derive(Clone, Serialize)]
 pub struct AlertRule {
     name: String,
     severity: Severity,
+    #[serde(skip_serializing_if = "String::is_empty")]
     description: String,
+    #[serde(rename = "for_seconds", serialize_with = "seconds", skip_serializing_if = "Duration::is_zero")]
+    for_at_least: Duration,
+    #[serde(rename = "keep_firing_for_seconds", serialize_with = "seconds", skip_serializing_if = "Duration::is_zero")]
+    keep_firing_for: Duration,
+    #[serde(skip)]
     condition: Arc<dyn Fn(&Snapshot) -> bool + Send + Sync>,
 }
 
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
 impl AlertRule {
-    /// Creates a rule that fires while its condition is true.
+    /// Creates a rule that fires as soon as and while its condition is true.
     ///
     /// The condition is evaluated on every snapshot, and sees the snapshot before `alerts` and `rules` are filled in.
     /// It must not block and should have no side effects: how often it is called depends on how often snapshots are
@@ -37,13 +71,55 @@ impl AlertRule {
         severity: Severity,
         condition: impl Fn(&Snapshot) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), severity, description: String::new(), condition: Arc::new(condition) }
+        Self {
+            name: name.into(),
+            severity,
+            description: String::new(),
+            for_at_least: Duration::ZERO,
+            keep_firing_for: Duration::ZERO,
+            condition: Arc::new(condition),
+        }
     }
 
     /// Sets the description, one line for the operator. Defaults to an empty string.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
+        self
+    }
+
+    /// Sets how long the condition must be true before the rule fires: until then, it is pending. Defaults to zero.
+    ///
+    /// With less than the interval between two snapshots, one second under a [`Monitor`](crate::Monitor), the rule
+    /// fires at the second evaluation in a row that is true.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use parsec_telemetry::{Aggregator, AlertRule, AlertState, ManualClock, Severity};
+    ///
+    /// let clock = ManualClock::new();
+    /// let minute = Duration::from_secs(60);
+    /// let rule = AlertRule::new("idle", Severity::Info, |s| s.channels.total_active == 0).for_at_least(minute);
+    /// let aggregator = Aggregator::new().clock(clock.clock()).with_alerts(vec![rule])?;
+    ///
+    /// assert_eq!(aggregator.snapshot().rules[0].state, AlertState::Pending);
+    /// clock.advance(minute);
+    /// assert_eq!(aggregator.snapshot().rules[0].state, AlertState::Firing);
+    /// # Ok::<(), parsec_telemetry::AlertRuleError>(())
+    /// ```
+    #[must_use]
+    pub fn for_at_least(mut self, duration: Duration) -> Self {
+        self.for_at_least = duration;
+        self
+    }
+
+    /// Sets how long the condition must be false before a rule that fires is resolved. Defaults to zero.
+    ///
+    /// If the condition becomes true within that time, the rule goes on firing, with the same start. A failed
+    /// evaluation neither restarts nor ends that time.
+    #[must_use]
+    pub fn keep_firing_for(mut self, duration: Duration) -> Self {
+        self.keep_firing_for = duration;
         self
     }
 
@@ -64,10 +140,16 @@ impl AlertRule {
         catch_panic(|| (self.condition)(snapshot))
     }
 
+    /// Returns how long the condition must be true before the rule fires, and false before it is resolved.
+    pub(super) fn durations(&self) -> (Duration, Duration) {
+        (self.for_at_least, self.keep_firing_for)
+    }
+
     /// Returns the status of the rule before its first evaluation.
     pub(super) fn status(&self) -> RuleStatus {
         let (name, description) = (self.name.clone(), self.description.clone());
-        RuleStatus { name, severity: self.severity, description, ..RuleStatus::default() }
+        let for_seconds = self.for_at_least.as_secs_f64();
+        RuleStatus { name, severity: self.severity, description, for_seconds, ..RuleStatus::default() }
     }
 }
 
@@ -77,6 +159,8 @@ impl fmt::Debug for AlertRule {
             .field("name", &self.name)
             .field("severity", &self.severity)
             .field("description", &self.description)
+            .field("for_at_least", &self.for_at_least)
+            .field("keep_firing_for", &self.keep_firing_for)
             .finish_non_exhaustive()
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) use fields::MAX_COUNT;
 pub use sections::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Section, TokenStats};
 pub use severity::{Severity, UnknownSeverity};
-pub use status::{AlertState, FiringAlert, RuleStatus, SourceStatus};
+pub use status::{AlertState, AlertTransition, FiringAlert, RuleStatus, SourceStatus};
 
 /// All telemetry at one point in time: the input of alert rules and of every page.
 ///

@@ -42,10 +42,23 @@ pub enum AlertState {
     Inactive,
     /// The condition is true, but has not been for long enough to fire.
     Pending,
-    /// The condition is true, and the rule fires.
+    /// The rule fires.
     Firing,
-    /// The rule has fired and no longer does.
+    /// The rule stopped firing within the last 15 minutes.
     Resolved,
+}
+
+impl AlertState {
+    /// Returns the state as the JSON page writes it, such as `pending`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
 }
 
 /// An alert rule and its state.
@@ -62,10 +75,10 @@ pub struct RuleStatus {
     pub description: String,
     /// The state after the rule was evaluated on this snapshot.
     pub state: AlertState,
-    /// When the condition became true. `None` while the rule is inactive.
+    /// When the condition became true. `None` while the rule is inactive. RFC 3339 in UTC.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub since: Option<SystemTime>,
-    /// When the rule last stopped firing.
+    /// When the rule stopped firing. `None` unless it is resolved. RFC 3339 in UTC.
     #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<SystemTime>,
     /// How long the condition must be true before the rule fires, in seconds.
@@ -100,6 +113,29 @@ pub struct FiringAlert {
     /// When the condition became true. Reads back as `at` if the key is absent.
     #[serde(with = "rfc3339")]
     pub since: SystemTime,
+}
+
+/// A change of an alert rule's state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertTransition {
+    /// The name of the rule.
+    #[serde(serialize_with = "fields::name")]
+    pub name: String,
+    /// The severity of the rule.
+    pub severity: Severity,
+    /// The description of the rule.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The state before.
+    pub from: AlertState,
+    /// The state after.
+    pub to: AlertState,
+    /// When the snapshot was taken that changed the state. RFC 3339 in UTC.
+    #[serde(with = "rfc3339")]
+    pub at: SystemTime,
+    /// When the condition became true. `None` if `to` is inactive. RFC 3339 in UTC.
+    #[serde(default, with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub since: Option<SystemTime>,
 }
 
 /// A [`FiringAlert`] as it is read: earlier versions wrote no `since`.
