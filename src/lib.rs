@@ -84,6 +84,8 @@ mod tokens;
 mod aggregator;
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod collector;
+#[allow(dead_code, reason = "the monitor uses it")]
+mod series;
 #[cfg(feature = "serve")]
 mod serve;
 
@@ -95,6 +97,7 @@ pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 pub use polled::Polled;
+pub use series::{Series, SeriesEvent, SeriesPoints, Tier, TierSeries, UnknownTier};
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve, shutdown_signal};
 pub use snapshot::{

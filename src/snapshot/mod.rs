@@ -1,7 +1,7 @@
 //! Everything that a page shows, as plain data. The fields are the keys of the JSON page, in its order.
 
 mod fields;
-mod rfc3339;
+pub(crate) mod rfc3339;
 mod sections;
 mod severity;
 mod status;

@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 /// Midnight of 1 January in the year 0, the earliest time that RFC 3339 can represent.
 const EARLIEST: Timestamp = Timestamp::constant(-62_167_219_200, 0);
 
-pub(super) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&nearest(*at))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
     let text = Cow::<str>::deserialize(deserializer)?;
     let at: Timestamp = text
         .parse()
