@@ -49,8 +49,8 @@ pub(crate) struct Metric {
 
 /// How to read the samples of a family. A family without samples is omitted.
 pub(crate) enum Samples {
-    /// One sample without labels.
-    Single(fn(&Snapshot) -> Value),
+    /// One sample without labels: the path of its value in JSON, and how to read it.
+    Single(&'static str, fn(&Snapshot) -> Value),
     /// The names of the labels, and a function that passes the labels' values and the value of each sample to a
     /// callback. Values beyond the names are ignored.
     Labeled(Labels, fn(&Snapshot, Emit<'_>)),
@@ -62,13 +62,13 @@ type Labels = &'static [&'static str];
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge("parsec_telemetry_channels_active", "Open channels.")
-        .value("channels", |s| s.channels.total_active.into())
+        .value("channels.total_active", "channels", |s| s.channels.total_active.into())
         .of(Channels),
     gauge("parsec_telemetry_channels_by_pattern", "Open channels by channel pattern.")
         .labeled("channels", &["pattern"], |s, emit| per_key(&s.channels.by_pattern, emit))
         .of(Channels),
     gauge("parsec_telemetry_envelope_rate_per_second", "Envelopes published per second over the last 60 seconds.")
-        .value("envelopes/s", |s| s.envelopes.rate_per_second.into())
+        .value("envelopes.rate_per_second", "envelopes/s", |s| s.envelopes.rate_per_second.into())
         .of(Envelopes),
     gauge("parsec_telemetry_envelopes_by_aspect", "Envelopes published by aspect, for existing dashboards.")
         .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
@@ -77,40 +77,40 @@ pub(crate) const METRICS: &[Metric] = &[
         .labeled("envelopes", &["aspect"], |s, emit| per_key(&s.envelopes.by_aspect, emit))
         .of(Envelopes),
     gauge("parsec_telemetry_presence_total_users", "Users present.")
-        .value("users", |s| s.presence.total_users.into())
+        .value("presence.total_users", "users", |s| s.presence.total_users.into())
         .of(Presence),
     gauge("parsec_telemetry_presence_total_agents", "Agents present.")
-        .value("agents", |s| s.presence.total_agents.into())
+        .value("presence.total_agents", "agents", |s| s.presence.total_agents.into())
         .of(Presence),
     gauge("parsec_telemetry_presence_average_per_channel", "Mean number of users and agents per channel.")
-        .value("members", |s| s.presence.average_per_channel.into())
+        .value("presence.average_per_channel", "members", |s| s.presence.average_per_channel.into())
         .of(Presence),
     gauge("parsec_telemetry_history_buffered", "Envelopes in the history buffers.")
-        .value("envelopes", |s| s.history.total_envelopes_buffered.into())
+        .value("history.total_envelopes_buffered", "envelopes", |s| s.history.total_envelopes_buffered.into())
         .of(History),
     gauge("parsec_telemetry_history_buffer_utilization_pct", "Used capacity of the history buffers.")
-        .value("percent", |s| s.history.buffer_utilization_pct.into())
+        .value("history.buffer_utilization_pct", "percent", |s| s.history.buffer_utilization_pct.into())
         .of(History),
     gauge("parsec_telemetry_tokens_issued_last_hour", "Tokens issued in the last 60 minutes.")
-        .value("tokens", |s| s.tokens.issued_last_hour.into())
+        .value("tokens.issued_last_hour", "tokens", |s| s.tokens.issued_last_hour.into())
         .of(Tokens),
     gauge("parsec_telemetry_tokens_revoked_last_hour", "Tokens revoked in the last 60 minutes.")
-        .value("tokens", |s| s.tokens.revoked_last_hour.into())
+        .value("tokens.revoked_last_hour", "tokens", |s| s.tokens.revoked_last_hour.into())
         .of(Tokens),
     gauge("parsec_telemetry_tokens_active", "Tokens issued, less those revoked or expired.")
-        .value("tokens", |s| s.tokens.active_count.into())
+        .value("tokens.active_count", "tokens", |s| s.tokens.active_count.into())
         .of(Tokens),
     gauge("parsec_telemetry_cache_hit_rate_pct", "Cache lookups of the last 60 minutes that were hits.")
-        .value("percent", |s| s.cache.hit_rate_pct.into())
+        .value("cache.hit_rate_pct", "percent", |s| s.cache.hit_rate_pct.into())
         .of(Cache),
     gauge("parsec_telemetry_cache_size_bytes", "Size of the cache.")
-        .value("bytes", |s| s.cache.size_bytes.into())
+        .value("cache.size_bytes", "bytes", |s| s.cache.size_bytes.into())
         .of(Cache),
     gauge("parsec_telemetry_cache_size_entries", "Entries in the cache.")
-        .value("entries", |s| s.cache.size_entries.into())
+        .value("cache.size_entries", "entries", |s| s.cache.size_entries.into())
         .of(Cache),
     gauge("parsec_telemetry_cache_evictions_last_hour", "Cache entries evicted in the last 60 minutes.")
-        .value("entries", |s| s.cache.evictions_last_hour.into())
+        .value("cache.evictions_last_hour", "entries", |s| s.cache.evictions_last_hour.into())
         .of(Cache),
     gauge("parsec_alerts_firing", "Whether the alert rule fires: 1 if it does, 0 otherwise.")
         .per_alert("boolean", |s, emit| per_alert(s, |_| true, emit)),
@@ -134,6 +134,23 @@ pub(crate) const METRICS: &[Metric] = &[
         .labeled("evaluations", &["alert"], |s, emit| per_rule(s, |rule| rule.failures_total.into(), emit)),
 ];
 
+/// A value of a section that goes up and down.
+#[derive(Clone, Copy)]
+pub(crate) struct SectionGauge {
+    /// The path of the value in a snapshot's JSON.
+    pub(crate) path: &'static str,
+    pub(crate) section: Section,
+    pub(crate) read: fn(&Snapshot) -> Value,
+}
+
+/// Returns the gauges without labels that are read from a section: those that have a series.
+pub(crate) fn section_gauges() -> impl Iterator<Item = SectionGauge> {
+    METRICS.iter().filter_map(|metric| match (metric.family.metric_type, metric.section, &metric.samples) {
+        (Gauge, Some(section), &Single(path, read)) => Some(SectionGauge { path, section, read }),
+        _ => None,
+    })
+}
+
 pub(crate) const fn gauge(name: &'static str, help: &'static str) -> FamilyMetadata {
     FamilyMetadata { metric_type: Gauge, name, help }
 }
@@ -143,8 +160,8 @@ pub(crate) const fn counter(name: &'static str, help: &'static str) -> FamilyMet
 }
 
 impl FamilyMetadata {
-    const fn value(self, unit: &'static str, read: fn(&Snapshot) -> Value) -> Metric {
-        Metric { family: self, section: None, unit, samples: Single(read) }
+    const fn value(self, path: &'static str, unit: &'static str, read: fn(&Snapshot) -> Value) -> Metric {
+        Metric { family: self, section: None, unit, samples: Single(path, read) }
     }
 
     const fn labeled(self, unit: &'static str, labels: Labels, read: fn(&Snapshot, Emit<'_>)) -> Metric {
@@ -253,7 +270,7 @@ mod tests {
     /// Returns the row of a metric in `docs/METRICS.md`.
     fn row(metric: &Metric) -> String {
         let labels: &[&str] = match metric.samples {
-            Single(_) => &[],
+            Single(..) => &[],
             Labeled(labels, _) => labels,
         };
         let mut row = format!("| `{}` | {} |", metric.family.name, metric.family.metric_type.as_str());
@@ -285,6 +302,41 @@ mod tests {
             );
         }
         assert_eq!(rows.len(), METRICS.len(), "docs/METRICS.md has extra rows");
+    }
+
+    #[test]
+    fn path_of_a_gauge_leads_to_its_value_in_the_json_of_its_section() {
+        let mut values = 1..;
+        let mut next = || values.next().expect("endless");
+        let mut snapshot = Snapshot::default();
+        snapshot.channels.total_active = next();
+        snapshot.envelopes.rate_per_second = next() as f64;
+        snapshot.presence.total_users = next();
+        snapshot.presence.total_agents = next();
+        snapshot.presence.average_per_channel = next() as f64;
+        snapshot.history.total_envelopes_buffered = next();
+        snapshot.history.buffer_utilization_pct = next() as f64;
+        snapshot.tokens.issued_last_hour = next();
+        snapshot.tokens.revoked_last_hour = next();
+        snapshot.tokens.active_count = next().cast_signed();
+        snapshot.cache.hit_rate_pct = next() as f64;
+        snapshot.cache.size_bytes = next();
+        snapshot.cache.size_entries = next();
+        snapshot.cache.evictions_last_hour = next();
+        let json = serde_json::to_value(&snapshot).expect("a snapshot is JSON");
+
+        let mut paths = BTreeSet::new();
+        for SectionGauge { path, section, read } in section_gauges() {
+            let value = match read(&snapshot) {
+                Value::Int(value) => value as f64,
+                Value::Float(value) => value,
+            };
+            let at_path = json.pointer(&format!("/{}", path.replace('.', "/"))).expect(path);
+            assert_eq!(at_path.as_f64(), Some(value), "{path}");
+            assert!(path.starts_with(&format!("{}.", section.as_str())), "{path}");
+            assert!(paths.insert(path), "{path} appears twice");
+        }
+        assert_eq!(paths.len(), 14);
     }
 
     #[test]

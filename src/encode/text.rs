@@ -31,7 +31,7 @@ impl<'a> TextEncoder<'a> {
                 continue;
             }
             match metric.samples {
-                Samples::Single(read) => self.write_sample(&metric.family, read(snapshot)),
+                Samples::Single(_, read) => self.write_sample(&metric.family, read(snapshot)),
                 Samples::Labeled(names, read) => {
                     let mut family = self.family(&metric.family);
                     read(snapshot, &mut |values, value| {
