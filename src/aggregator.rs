@@ -145,8 +145,7 @@ impl Aggregator {
         format.render(&self.snapshot())
     }
 
-    #[cfg(feature = "serve")]
-    pub(crate) fn collector(&self) -> &Collector {
+    pub(crate) fn collector(&self) -> &Arc<Collector> {
         &self.collector
     }
 

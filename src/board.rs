@@ -19,6 +19,9 @@ const STALE_AFTER: Duration = Duration::from_secs(5);
 /// The shortest period of [`Schedule::Every`].
 const MIN_PERIOD: Nanos = 1_000_000;
 
+/// A monitor calls a source for at most one part in this many of the time.
+const MONITOR_SHARE: u64 = 20;
+
 /// A source as it was added to an aggregator.
 #[derive(Clone)]
 pub(crate) struct AddedSource {
@@ -33,6 +36,8 @@ pub(crate) struct AddedSource {
 pub(crate) struct Freshness {
     pub(crate) received_at: Instant,
     pub(crate) max_age: Duration,
+    /// Whether the request is a monitor's: it spares expensive sources, and abandons no call.
+    pub(crate) for_monitor: bool,
 }
 
 impl Freshness {
@@ -67,6 +72,8 @@ struct State {
     error: Option<String>,
     /// When a source with [`Schedule::Every`] is called next.
     due: Option<Nanos>,
+    /// Until when no call is started for a monitor alone.
+    spared_until: Nanos,
     panics: u64,
     timeouts: u64,
     /// What was logged last.
@@ -94,6 +101,8 @@ pub(crate) struct EntryReading {
     pub(crate) began: Option<Instant>,
     /// When the call in flight was abandoned. Requests received earlier may still wait for it.
     pub(crate) abandoned_at: Option<Instant>,
+    /// Whether the first call has neither returned nor been abandoned.
+    pub(crate) is_awaited: bool,
 }
 
 impl Entry {
@@ -114,6 +123,15 @@ impl Entry {
         if state.in_flight.is_some() {
             self.collector.wake();
         }
+    }
+
+    /// Returns whether a monitor may call the source: 20 times as long as the last call took has passed since.
+    pub(crate) fn may_be_called_for_monitor(&self) -> bool {
+        self.may_be_called(&lock(&self.state))
+    }
+
+    fn may_be_called(&self, state: &State) -> bool {
+        state.spared_until <= self.clock.read()
     }
 
     /// Calls the source on this thread if it is scheduled inline.
@@ -144,7 +162,7 @@ impl Entry {
     /// Gives up the call that a request is still waiting for.
     pub(crate) fn abandon_call(&self, freshness: Freshness) {
         let mut state = lock(&self.state);
-        if self.is_met(&state, freshness) {
+        if freshness.for_monitor || self.is_met(&state, freshness) {
             return;
         }
         if let Some(call) = &mut state.in_flight
@@ -165,6 +183,7 @@ impl Entry {
         let report = state.good.as_ref().map(|(report, _)| Arc::clone(report));
         let began = state.last.map(|(began, _)| began).filter(|_| is_for_requests);
         let status = self.status(&state);
+        let is_awaited = state.last.is_none() && abandoned_at.is_none();
         let was_up = state.was_up.replace(status.up);
         // A subscriber is code of the embedder.
         drop(state);
@@ -176,13 +195,16 @@ impl Entry {
                 tracing::warn!(source = self.added.name, error = status.error, "source is stale");
             }
         }
-        EntryReading { report, status, began, abandoned_at }
+        EntryReading { report, status, began, abandoned_at, is_awaited }
     }
 
     fn is_met(&self, state: &State, freshness: Freshness) -> bool {
         // Requests received after a call was abandoned do not wait for it.
         let abandoned_at = state.in_flight.and_then(|call| call.abandoned_at);
         if abandoned_at.is_some_and(|abandoned_at| abandoned_at <= freshness.received_at) {
+            return true;
+        }
+        if freshness.for_monitor && state.in_flight.is_none() && !self.may_be_called(state) {
             return true;
         }
         match (self.added.schedule, state.last) {
@@ -244,6 +266,8 @@ impl Entry {
             state.due = Some(state.next_due(period, call.reading, self.clock.read()));
         }
         state.panics += u64::from(result.is_err());
+        let now = self.clock.read();
+        state.spared_until = now.saturating_add(now.saturating_sub(call.reading).saturating_mul(MONITOR_SHARE));
         // Of two calls that overlap, the one that began later wins.
         if state.last.is_some_and(|(began, _)| began > call.began) {
             return;

@@ -62,6 +62,11 @@ impl CoarseClock {
         }
     }
 
+    /// Returns whether this is a [`ManualClock`].
+    pub(crate) fn is_manual(&self) -> bool {
+        matches!(self.ticks.system, System::Manual(_))
+    }
+
     /// The tick in which events are recorded now.
     #[inline]
     pub(crate) fn tick<U: Unit>(&self) -> Tick<U> {

@@ -3,7 +3,10 @@
 //! ```text
 //!  request ─► pending ─► sources called, or deadline ─► merged ─► rules evaluated ─► answered
 //! ```
+//!
+//! A monitor makes a request of its own at the beginning of each second.
 
+use std::any::Any;
 use std::mem;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, Weak};
@@ -15,12 +18,20 @@ use crate::board::{AddedSource, Board, Entry, Freshness};
 use crate::clock::CoarseClock;
 use crate::label::bounded;
 use crate::merge::{EnvelopeRate, merge};
-use crate::snapshot::Snapshot;
-use crate::time::Nanos;
-use crate::worker::{Next, Worker, lock};
+use crate::per_process::PerProcess;
+use crate::snapshot::{Section, Snapshot};
+use crate::time::{Nanos, Second, Unit as _};
+use crate::worker::{Next, Worker, deadline, lock};
 
 /// The least time that rules have once the sources have used up a deadline.
 const MIN_RULES_TIME: Duration = Duration::from_millis(50);
+
+/// How long a monitor waits for the sources, and how old their reports may be.
+const MONITOR_TIMEOUT: Duration = Duration::from_millis(250);
+const MONITOR_MAX_AGE: Duration = Duration::from_millis(500);
+
+/// The error of rules that are not evaluated because their input is not complete.
+const AWAITS_SOURCES: &str = "waits for the first report of each source";
 
 /// What an aggregator is made of.
 #[derive(Clone)]
@@ -48,19 +59,37 @@ pub(crate) struct Collected {
     coverage: Coverage,
 }
 
+impl Collected {
+    /// The clock's time when the reports were merged.
+    pub(crate) fn reading(&self) -> Nanos {
+        self.coverage.reading
+    }
+
+    /// The sections to which a stale source contributes.
+    pub(crate) fn stale_sections(&self) -> &[Section] {
+        &self.coverage.stale_sections
+    }
+}
+
 /// How recent the reports of a snapshot are.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Coverage {
+    reading: Nanos,
     merged_at: Instant,
     /// When the oldest call began whose report is included, scheduled calls aside.
     fresh_since: Instant,
     /// When a call that is still in flight was abandoned. Requests received earlier may still wait for it.
     abandoned_at: Option<Instant>,
+    /// Whether the first call of a source is still waited for.
+    awaits_sources: bool,
+    stale_sections: Vec<Section>,
 }
 
 impl Coverage {
-    fn satisfies(self, freshness: Freshness) -> bool {
-        freshness.allows(self.fresh_since) && self.abandoned_at.is_none_or(|at| at <= freshness.received_at)
+    fn satisfies(&self, freshness: Freshness) -> bool {
+        !self.awaits_sources
+            && freshness.allows(self.fresh_since)
+            && self.abandoned_at.is_none_or(|at| at <= freshness.received_at)
     }
 }
 
@@ -73,20 +102,37 @@ pub(crate) struct PendingRequest {
     pub(crate) respond: Respond,
 }
 
+/// What a monitor does on the collector thread.
+pub(crate) trait Observer: Any + Send + Sync {
+    /// Records the snapshot that was taken for it.
+    fn sample(&self, collected: &Collected);
+
+    /// Starts to deliver the transitions that wait in the evaluator.
+    fn deliver(self: Arc<Self>);
+}
+
+/// The monitor of an aggregator, while there is one.
+type MonitorSlot = Arc<Mutex<Option<Weak<dyn Observer>>>>;
+
+fn observer(slot: &MonitorSlot) -> Option<Arc<dyn Observer>> {
+    lock(slot).as_ref().and_then(Weak::upgrade)
+}
+
 /// Takes the snapshots of an aggregator.
 pub(crate) struct Collector {
     setup: Setup,
-    shared: Mutex<Option<Arc<Shared>>>,
+    monitor: MonitorSlot,
+    shared: PerProcess<Shared>,
 }
 
-/// What the threads of an aggregator share. Created at first use, and again in a child process, which has no threads.
+/// What the threads of an aggregator share.
 pub(crate) struct Shared {
-    process: u32,
-    started_at: SystemTime,
+    pub(crate) started_at: SystemTime,
     envelope_rate: EnvelopeRate,
-    clock: CoarseClock,
+    pub(crate) clock: CoarseClock,
     board: Board,
-    evaluator: Arc<Evaluator>,
+    pub(crate) evaluator: Arc<Evaluator>,
+    monitor: MonitorSlot,
     pending: Mutex<Vec<PendingRequest>>,
     latest: Mutex<Option<Arc<Collected>>>,
     /// How many snapshots were taken for pages, and how long that took.
@@ -96,62 +142,66 @@ pub(crate) struct Shared {
 
 impl Collector {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self { setup, shared: Mutex::new(None) }
+        Self { setup, monitor: MonitorSlot::default(), shared: PerProcess::new() }
     }
 
     pub(crate) fn setup(&self) -> &Setup {
         &self.setup
     }
 
+    /// Returns the monitor, after creating it if there is none.
+    pub(crate) fn monitor<M: Observer>(&self, create: impl FnOnce() -> Arc<M>) -> Arc<M> {
+        let mut slot = lock(&self.monitor);
+        let present = slot.as_ref().and_then(Weak::upgrade);
+        let present = present.and_then(|monitor| (monitor as Arc<dyn Any + Send + Sync>).downcast().ok());
+        present.unwrap_or_else(|| {
+            let new = create();
+            *slot = Some(Arc::downgrade(&new) as Weak<dyn Observer>);
+            new
+        })
+    }
+
     /// Calls every source and evaluates every rule on this thread.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.shared().collect_here().snapshot
+        self.shared().collect_here(|_| true).snapshot
+    }
+
+    /// As [`snapshot`](Self::snapshot), without the sources that are too expensive to call for a monitor now.
+    pub(crate) fn collect_for_monitor(&self) -> Collected {
+        self.shared().collect_here(Entry::may_be_called_for_monitor)
     }
 
     /// Answers a request from the collector thread, by its deadline or at most [`MIN_RULES_TIME`] later. Where the
     /// system has no thread left, answers it from this one, which may block.
+    #[cfg(feature = "serve")]
     pub(crate) fn request(&self, request: PendingRequest) {
         let shared = self.shared();
         lock(&shared.pending).push(request);
-        let weak = Arc::downgrade(&shared);
-        if !shared.thread.wake_or_spawn("parsec-collect", || step(weak)) {
+        if !shared.wake_thread() {
             let requests = mem::take(&mut *lock(&shared.pending));
-            shared.answer(&shared.keep(shared.collect_here()), requests);
+            shared.answer(&shared.keep(shared.collect_here(|_| true)), requests);
         }
     }
 
     pub(crate) fn shared(&self) -> Arc<Shared> {
-        let process = std::process::id();
-        let current = |shared: &Option<Arc<Shared>>| shared.clone().filter(|shared| shared.process == process);
-        if let Some(shared) = current(&lock(&self.shared)) {
-            return shared;
-        }
-        // Made without the lock, since the first clock of a process takes its time.
-        let new = Arc::new(Shared::new(process, &self.setup));
-        let mut shared = lock(&self.shared);
-        if let Some(shared) = current(&shared) {
-            return shared;
-        }
-        // Never dropped: a thread of the parent may have held one of its locks.
-        mem::forget(shared.replace(Arc::clone(&new)));
-        new
+        self.shared.get_or_create(|| Shared::new(&self.setup, &self.monitor))
     }
 }
 
 impl Shared {
-    fn new(process: u32, setup: &Setup) -> Self {
+    fn new(setup: &Setup, monitor: &MonitorSlot) -> Self {
         let thread = Arc::new(Worker::default());
         let clock = setup.clock.clone().unwrap_or_else(CoarseClock::shared);
         let entry = |added: &AddedSource| Entry::new(added.clone(), clock.clone(), Arc::clone(&thread));
         let board = setup.sources.iter().map(|added| Arc::new(entry(added))).collect();
         let evaluator = Evaluator::new(setup.rules.clone(), Arc::clone(&thread));
         Self {
-            process,
             started_at: setup.started_at,
             envelope_rate: setup.envelope_rate,
             clock,
             board,
             evaluator: Arc::new(evaluator),
+            monitor: Arc::clone(monitor),
             pending: Mutex::default(),
             latest: Mutex::default(),
             durations: Mutex::default(),
@@ -159,28 +209,47 @@ impl Shared {
         }
     }
 
-    fn collect_here(self: &Arc<Self>) -> Collected {
-        self.board.iter().for_each(Entry::call_here);
-        let (mut snapshot, reading, coverage) = self.merge();
-        self.evaluator.evaluate_here(&mut snapshot, reading);
+    /// Wakes the collector thread, and spawns it first if there is none. Returns whether there is one.
+    pub(crate) fn wake_thread(self: &Arc<Self>) -> bool {
+        self.thread.wake_or_spawn("parsec-collect", || step(Arc::downgrade(self)))
+    }
+
+    /// Calls sources and evaluates every rule on this thread.
+    fn collect_here(&self, is_called: fn(&Entry) -> bool) -> Collected {
+        self.board.iter().filter(|entry| is_called(entry)).for_each(Entry::call_here);
+        let (mut snapshot, coverage) = self.merge();
+        self.evaluator.evaluate_here(&mut snapshot, coverage.reading);
         Collected { snapshot, coverage }
     }
 
     /// Merges the reports on the board into a snapshot without alerts.
-    fn merge(&self) -> (Snapshot, Nanos, Coverage) {
+    fn merge(&self) -> (Snapshot, Coverage) {
         let (at, reading) = (self.clock.now(), self.clock.read());
         let merged_at = Instant::now();
-        let mut coverage = Coverage { merged_at, fresh_since: merged_at, abandoned_at: None };
+        let mut coverage = Coverage {
+            reading,
+            merged_at,
+            fresh_since: merged_at,
+            abandoned_at: None,
+            awaits_sources: false,
+            stale_sections: Vec::new(),
+        };
         let mut snapshot = Snapshot { at, started_at: self.started_at, ..Snapshot::default() };
         let mut reports = Vec::with_capacity(self.board.len());
         for entry in self.board.iter().map(|entry| entry.read()) {
             coverage.fresh_since = coverage.fresh_since.min(entry.began.unwrap_or(coverage.fresh_since));
             coverage.abandoned_at = coverage.abandoned_at.max(entry.abandoned_at);
-            reports.extend(entry.report);
+            coverage.awaits_sources |= entry.is_awaited;
+            if let Some(report) = entry.report {
+                if !entry.status.up {
+                    coverage.stale_sections.extend(report.sections());
+                }
+                reports.push(report);
+            }
             snapshot.sources.push(entry.status);
         }
         merge(&reports, self.envelope_rate, &mut snapshot);
-        (snapshot, reading, coverage)
+        (snapshot, coverage)
     }
 
     /// Returns the latest snapshot for pages, if it is fresh enough.
@@ -201,7 +270,8 @@ impl Shared {
     }
 
     fn answer(&self, collected: &Arc<Collected>, requests: Vec<PendingRequest>) {
-        let received = requests.iter().map(|request| request.freshness.received_at);
+        let pages = requests.iter().filter(|request| !request.freshness.for_monitor);
+        let received = pages.map(|request| request.freshness.received_at);
         if let Some(first) = received.min() {
             let (count, sum) = &mut *lock(&self.durations);
             (*count, *sum) = (*count + 1, sum.saturating_add(first.elapsed()));
@@ -234,6 +304,8 @@ struct CollectorThread {
     /// Requests whose sources are being called, or that wait for the rules to be idle.
     waiting: Vec<PendingRequest>,
     evaluation: Option<Evaluation>,
+    /// When the monitor's next snapshot is due.
+    next_sample: Nanos,
 }
 
 /// A snapshot whose rules are being evaluated, and the requests for it.
@@ -249,6 +321,7 @@ impl CollectorThread {
     /// Answers the requests that can be answered. Returns when the next deadline is.
     fn step(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         self.waiting.append(&mut lock(&shared.pending));
+        let next_sample = self.observe(shared);
         // A call that a snapshot does not include may have returned.
         lock(&shared.latest).take_if(|latest| latest.coverage.abandoned_at.is_some());
         self.evaluation = self.evaluation.take().and_then(|running| running.advance(shared));
@@ -272,18 +345,22 @@ impl CollectorThread {
         };
         let ready: Vec<_> = self.waiting.extract_if(.., is_ready).collect();
         if ready.is_empty() {
-            self.next_deadline(now)
+            self.next_deadline(now).into_iter().chain(next_sample).min()
         } else {
             shared.board.iter().for_each(Entry::call_inline);
-            let (mut snapshot, reading, coverage) = shared.merge();
-            if is_stuck || is_busy {
-                shared.evaluator.abandon();
+            let (mut snapshot, coverage) = shared.merge();
+            if is_stuck || is_busy || coverage.awaits_sources {
+                if coverage.awaits_sources {
+                    shared.evaluator.defer(AWAITS_SOURCES);
+                } else {
+                    abandon_evaluation(shared, &ready);
+                }
                 shared.evaluator.fill(&mut snapshot);
                 let collected = Collected { snapshot, coverage };
                 shared.answer(&shared.keep(collected), ready);
             } else {
                 let snapshot = Arc::new(snapshot);
-                shared.evaluator.start(&snapshot, reading);
+                shared.evaluator.start(&snapshot, coverage.reading);
                 let evaluation =
                     Evaluation { snapshot, coverage, requests: ready, not_before: Instant::now() + MIN_RULES_TIME };
                 self.evaluation = evaluation.advance(shared);
@@ -293,9 +370,29 @@ impl CollectorThread {
         }
     }
 
+    /// Requests a snapshot for the monitor at the beginning of each second. Returns when the next one begins.
+    fn observe(&mut self, shared: &Shared) -> Option<Instant> {
+        let observer = observer(&shared.monitor).filter(|_| !shared.clock.is_manual())?;
+        if shared.evaluator.has_transitions() {
+            Arc::clone(&observer).deliver();
+        }
+        let (received_at, reading) = (Instant::now(), shared.clock.read());
+        if reading >= self.next_sample {
+            // Seconds that have been missed, while the process was stopped, are skipped.
+            self.next_sample = reading - reading % Second::NANOS + Second::NANOS;
+            self.waiting.push(PendingRequest {
+                freshness: Freshness { received_at, max_age: MONITOR_MAX_AGE, for_monitor: true },
+                deadline: received_at + MONITOR_TIMEOUT,
+                respond: Box::new(move |collected| observer.sample(collected)),
+            });
+        }
+        Some(deadline(received_at, Duration::from_nanos(self.next_sample - reading)))
+    }
+
     fn answer_from_latest(&mut self, shared: &Shared) {
         for request in mem::take(&mut self.waiting) {
-            match shared.latest(request.freshness) {
+            // A monitor needs a snapshot of the second that has begun.
+            match shared.latest(request.freshness).filter(|_| !request.freshness.for_monitor) {
                 Some(latest) => (request.respond)(&latest),
                 None => self.waiting.push(request),
             }
@@ -315,6 +412,13 @@ impl CollectorThread {
     }
 }
 
+/// Gives up the evaluation in progress, unless only a monitor waits for it.
+fn abandon_evaluation(shared: &Shared, late: &[PendingRequest]) {
+    if late.iter().any(|request| !request.freshness.for_monitor) {
+        shared.evaluator.abandon();
+    }
+}
+
 impl Evaluation {
     /// Answers the requests if the evaluation has ended, and otherwise those whose deadline has passed. Returns the
     /// evaluation if requests are left.
@@ -328,10 +432,10 @@ impl Evaluation {
         let is_late = |request: &mut PendingRequest| now >= request.deadline.max(self.not_before);
         let late: Vec<_> = self.requests.extract_if(.., is_late).collect();
         if !late.is_empty() {
-            shared.evaluator.abandon();
+            abandon_evaluation(shared, &late);
             // Not kept: the other requests can still wait for the rules.
             let snapshot = Arc::clone(&self.snapshot);
-            let collected = Self::collected(snapshot, self.coverage, shared);
+            let collected = Self::collected(snapshot, self.coverage.clone(), shared);
             shared.answer(&Arc::new(collected), late);
         }
         (!self.requests.is_empty()).then_some(self)

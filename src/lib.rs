@@ -57,6 +57,7 @@ pub mod design;
 
 mod catch_panic;
 mod label;
+mod per_process;
 mod sync;
 mod time;
 mod worker;
@@ -68,10 +69,7 @@ mod snapshot;
 mod catalog;
 mod source;
 
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod alerts;
-// Only pages over HTTP use the workers and the collector thread.
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod board;
 mod cache;
 mod channels;
@@ -82,10 +80,10 @@ mod polled;
 mod tokens;
 
 mod aggregator;
-#[cfg_attr(not(feature = "serve"), allow(dead_code))]
 mod collector;
-#[allow(dead_code, reason = "the monitor uses it")]
 mod series;
+
+mod monitor;
 #[cfg(feature = "serve")]
 mod serve;
 
@@ -96,6 +94,7 @@ pub use channels::{ChannelEntry, ChannelLister, ChannelSource};
 pub use clock::{CoarseClock, ManualClock};
 pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
+pub use monitor::{Monitor, MonitorBuilder};
 pub use polled::Polled;
 pub use series::{Series, SeriesEvent, SeriesPoints, Tier, TierSeries, UnknownTier};
 #[cfg(feature = "serve")]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::snapshot::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, TokenStats};
+use crate::snapshot::{CacheStats, ChannelStats, EnvelopeStats, HistoryStats, PresenceStats, Section, TokenStats};
 
 /// An error of [`Source::collect`], of any type.
 pub type SourceError = Box<dyn Error + Send + Sync>;
@@ -123,6 +123,21 @@ pub struct Report {
     pub tokens: Option<TokenStats>,
     /// The state of the cache.
     pub cache: Option<CacheStats>,
+}
+
+impl Report {
+    /// Returns the sections that are measured.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Section> {
+        let is_measured = [
+            self.channels.is_some(),
+            self.envelopes.is_some(),
+            self.presence.is_some(),
+            self.history.is_some(),
+            self.tokens.is_some(),
+            self.cache.is_some(),
+        ];
+        Section::ALL.into_iter().zip(is_measured).filter_map(|(section, is_measured)| is_measured.then_some(section))
+    }
 }
 
 /// Forwards the sections of a wrapper to the source that it may wrap. A macro, so that no wrapper misses a section:

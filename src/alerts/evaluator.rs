@@ -39,8 +39,6 @@ struct State {
 #[derive(Default)]
 struct Transitions {
     queue: VecDeque<AlertTransition>,
-    /// Whether a monitor delivers them: otherwise none are kept.
-    has_listener: bool,
     dropped: u64,
 }
 
@@ -136,9 +134,9 @@ impl Evaluator {
         }
     }
 
-    /// Starts to keep transitions for delivery, from now on.
-    pub(crate) fn listen(&self) {
-        lock(&self.state).transitions = Transitions { has_listener: true, ..Transitions::default() };
+    /// Forgets the transitions that have not been delivered.
+    pub(crate) fn clear_transitions(&self) {
+        lock(&self.state).transitions = Transitions::default();
     }
 
     /// Returns whether transitions wait to be delivered.
@@ -164,12 +162,10 @@ impl Evaluator {
 
 impl Transitions {
     fn push(&mut self, transitions: &[AlertTransition]) {
-        if self.has_listener {
-            self.queue.extend(transitions.iter().cloned());
-            let excess = self.queue.len().saturating_sub(MAX_TRANSITIONS);
-            self.queue.drain(..excess);
-            self.dropped += excess as u64;
-        }
+        self.queue.extend(transitions.iter().cloned());
+        let excess = self.queue.len().saturating_sub(MAX_TRANSITIONS);
+        self.queue.drain(..excess);
+        self.dropped += excess as u64;
     }
 }
 

@@ -7,12 +7,13 @@ mod ring;
 mod tier;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::time::SystemTime;
 
 use crate::catalog::{SectionGauge, Value, section_gauges};
 use crate::series::aspects::AspectRates;
 use crate::series::recorder::TierRecorder;
-use crate::snapshot::{Section, Snapshot};
+use crate::snapshot::{AlertState, RuleStatus, Section, Snapshot};
 
 pub use data::{Series, SeriesEvent, SeriesPoints, TierSeries};
 pub use tier::{Tier, UnknownTier};
@@ -32,6 +33,8 @@ pub(crate) struct SeriesRecorder {
     position: Option<u64>,
     tiers: [TierRecorder; 3],
     events: VecDeque<SeriesEvent>,
+    /// The states of the rules in the last sample, in the order of the snapshot.
+    states: Vec<AlertState>,
 }
 
 impl SeriesRecorder {
@@ -51,6 +54,7 @@ impl SeriesRecorder {
             position: None,
             tiers,
             events: VecDeque::with_capacity(MAX_EVENTS),
+            states: Vec::new(),
         }
     }
 
@@ -78,13 +82,20 @@ impl SeriesRecorder {
         for tier in &mut self.tiers {
             tier.record(position, &self.sample);
         }
+        self.record_events(position, &snapshot.rules);
     }
 
-    fn record_event(&mut self, event: SeriesEvent) {
-        if self.events.len() == MAX_EVENTS {
-            self.events.pop_front();
+    /// Records each rule whose state has changed since the last sample.
+    fn record_events(&mut self, position: u64, rules: &[RuleStatus]) {
+        self.states.resize(rules.len(), AlertState::Inactive);
+        for (state, rule) in self.states.iter_mut().zip(rules) {
+            if mem::replace(state, rule.state) != rule.state {
+                if self.events.len() == MAX_EVENTS {
+                    self.events.pop_front();
+                }
+                self.events.push_back(SeriesEvent { t: position, alert: rule.name.clone(), to: rule.state });
+            }
         }
-        self.events.push_back(event);
     }
 
     /// Returns the points of one tier, or of all, that end after `since`, and the transitions within the span of the

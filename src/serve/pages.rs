@@ -63,7 +63,7 @@ impl Pages {
         };
 
         let received_at = Instant::now();
-        let freshness = Freshness { received_at, max_age: self.options.max_snapshot_age };
+        let freshness = Freshness { received_at, max_age: self.options.max_snapshot_age, for_monitor: false };
         let collector = self.aggregator.collector();
         if let Some(latest) = collector.shared().latest(freshness)
             && let Some(page) = self.rendered.get(&latest, wanted.encoding)
