@@ -222,10 +222,12 @@ fn per_key(counts: &BTreeMap<String, u64>, emit: Emit<'_>) {
 // rejects a page with duplicates.
 
 fn per_rule(snapshot: &Snapshot, value: fn(&RuleStatus) -> Value, emit: Emit<'_>) {
-    // In reverse, so that the first rule of a name is kept.
-    let rules: BTreeMap<_, _> = snapshot.rules.iter().rev().map(|rule| (&rule.name, rule)).collect();
-    for (name, rule) in rules {
-        emit(&[name, rule.severity.as_str()], value(rule));
+    let mut rules: Vec<&RuleStatus> = snapshot.rules.iter().collect();
+    // Stable, so that the first rule of a name is kept.
+    rules.sort_by_key(|rule| &rule.name);
+    rules.dedup_by_key(|rule| &rule.name);
+    for rule in rules {
+        emit(&[&rule.name, rule.severity.as_str()], value(rule));
     }
 }
 
@@ -240,11 +242,14 @@ fn since(rule: &RuleStatus) -> Value {
 fn per_alert(snapshot: &Snapshot, is_shown: fn(bool) -> bool, emit: Emit<'_>) {
     let rules = snapshot.rules.iter().map(|rule| (&rule.name, rule.severity, rule.state == Firing));
     let alerts = snapshot.alerts.iter().map(|alert| (&alert.name, alert.severity, true));
-    let mut firing = BTreeMap::<(&String, Severity), bool>::new();
-    for (name, severity, fires) in rules.chain(alerts) {
-        *firing.entry((name, severity)).or_default() |= fires;
-    }
-    for ((name, severity), fires) in firing.into_iter().filter(|(_, fires)| is_shown(*fires)) {
+    let mut states: Vec<(&String, Severity, bool)> = rules.chain(alerts).collect();
+    states.sort_by_key(|&(name, severity, _)| (name, severity));
+    states.dedup_by(|(name, severity, fires), kept| {
+        let is_same = (*name, *severity) == (kept.0, kept.1);
+        kept.2 |= is_same && *fires;
+        is_same
+    });
+    for (name, severity, fires) in states.into_iter().filter(|&(_, _, fires)| is_shown(fires)) {
         emit(&[name, severity.as_str()], u64::from(fires).into());
     }
 }

@@ -87,6 +87,17 @@ parsec_alerts_firing{alert="yesterday",severity="info"} 0
 # TYPE parsec_telemetry_alerts_firing gauge
 parsec_telemetry_alerts_firing{alert="cache_cold",severity="warning"} 1
 parsec_telemetry_alerts_firing{alert="tokens \"gone\"",severity="critical"} 1
+# HELP parsec_alerts_pending Whether the alert rule is pending: 1 if it is, 0 otherwise.
+# TYPE parsec_alerts_pending gauge
+parsec_alerts_pending{alert="cache_cold",severity="warning"} 0
+parsec_alerts_pending{alert="no_channels",severity="critical"} 1
+parsec_alerts_pending{alert="tokens \"gone\"",severity="critical"} 0
+parsec_alerts_pending{alert="yesterday",severity="info"} 0
+# HELP parsec_alerts_since_timestamp_seconds When the condition of a pending or firing rule became true.
+# TYPE parsec_alerts_since_timestamp_seconds gauge
+parsec_alerts_since_timestamp_seconds{alert="cache_cold",severity="warning"} 1767225600.5
+parsec_alerts_since_timestamp_seconds{alert="no_channels",severity="critical"} 1767229200.1234567
+parsec_alerts_since_timestamp_seconds{alert="tokens \"gone\"",severity="critical"} 1767229200.1234567
 # HELP parsec_alerts_fired_total How many times the alert rule started to fire.
 # TYPE parsec_alerts_fired_total counter
 parsec_alerts_fired_total{alert="cache_cold",severity="warning"} 2
@@ -350,6 +361,8 @@ fn every_label_value_reads_back() {
         ("parsec_telemetry_envelopes_total", 0..1),
         ("parsec_alerts_firing", 0..1),
         ("parsec_telemetry_alerts_firing", 0..1),
+        ("parsec_alerts_pending", 0..1),
+        ("parsec_alerts_since_timestamp_seconds", 0..1),
         ("parsec_alerts_fired_total", 0..1),
         ("parsec_telemetry_source_up", 0..2),
         ("parsec_telemetry_source_age_seconds", 0..2),
