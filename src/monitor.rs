@@ -185,9 +185,10 @@ impl MonitorBuilder {
     #[must_use = "the monitor ends when its last handle is dropped"]
     pub fn start(self) -> Monitor {
         let collector = Arc::clone(self.aggregator.collector());
+        let shared = collector.shared();
         let inner = collector.monitor(|| {
             // Transitions from before are not delivered.
-            collector.shared().evaluator.clear_transitions();
+            shared.evaluator.clear_transitions();
             let (has_series, callbacks) = (AtomicBool::default(), Mutex::default());
             Arc::new(Inner { aggregator: self.aggregator, has_series, callbacks, state: PerProcess::new() })
         });

@@ -5,6 +5,7 @@
 //! 1. The clock's thread starts again at the first read.
 //! 2. Totals are those of the parent, and the child counts on from there.
 //! 3. No read waits for a thread that is gone.
+//! 4. A monitor goes on in the child, from its first use there.
 
 #![cfg(unix)]
 
@@ -13,13 +14,14 @@ mod common;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use common::sources::ManualCache;
 use common::wait_until;
 use fork::Fork;
-use parsec_telemetry::{Aggregator, CoarseClock, EnvelopeCounters, TokenCounters};
+use parsec_telemetry::{Aggregator, AlertRule, CoarseClock, EnvelopeCounters, Monitor, Severity, TokenCounters};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// Runs `work` in a child process.
@@ -196,4 +198,28 @@ fn page_is_served_in_a_child() {
         page();
         assert_eq!(envelopes.snapshot().by_aspect["data"], 2);
     });
+}
+
+/// Property 4.
+#[test]
+fn monitor_of_a_child_takes_snapshots_and_delivers_transitions() {
+    let (fires, transitions) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (condition, counted) = (Arc::clone(&fires), Arc::clone(&transitions));
+    let rule = AlertRule::new("fires", Severity::Info, move |_| condition.load(Relaxed));
+    let aggregator = Aggregator::new().source(EnvelopeCounters::new()).with_alerts(vec![rule]).expect("a valid rule");
+    let monitor = Monitor::builder(&aggregator)
+        .on_transition(move |_| {
+            counted.fetch_add(1, Relaxed);
+        })
+        .start();
+    let points = || monitor.series().tiers.first().map_or(0, |minute| minute.n);
+    wait_until("a point in the parent", || points() > 0);
+    in_child(|| {
+        wait_until("two points in the child", || points() > 1);
+        fires.store(true, Relaxed);
+        wait_until("a transition in the child", || transitions.load(Relaxed) == 1);
+    });
+    assert_eq!(transitions.load(Relaxed), 0);
+    let before = points();
+    wait_until("a point in the parent", || points() > before);
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use parsec_telemetry::{Aggregator, Report, Source, SourceError};
+use parsec_telemetry::{Aggregator, AlertRule, Report, Severity, Source, SourceError};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Collects what is logged.
@@ -63,6 +63,34 @@ fn stale_source_is_logged_once_from_the_start_and_so_is_its_return() {
             assert_eq!(events.lines().count(), 1, "{events}");
             assert!(events.contains(expected) && events.contains("source=\"sessions\""), "{events}");
             assert_eq!(events.contains("connection refused"), !reachable, "{events}");
+        }
+    });
+}
+
+#[test]
+fn transition_of_an_alert_is_logged_once() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let fires = Arc::new(AtomicBool::new(false));
+    let condition = Arc::clone(&fires);
+    let rule = AlertRule::new("cache_cold", Severity::Warning, move |_| condition.load(SeqCst));
+    let aggregator = Aggregator::new().with_alerts(vec![rule]).expect("a valid rule");
+    tracing::subscriber::with_default(subscriber, || {
+        for (is_true, from, to) in [(true, "inactive", "firing"), (false, "firing", "resolved")] {
+            fires.store(is_true, SeqCst);
+            for _ in 0..3 {
+                let _ = aggregator.snapshot();
+            }
+            let events = log.take();
+            assert_eq!(events.lines().count(), 1, "{events}");
+            for field in [
+                "alert=\"cache_cold\"".to_owned(),
+                "severity=\"warning\"".to_owned(),
+                format!("from=\"{from}\""),
+                format!("to=\"{to}\""),
+            ] {
+                assert!(events.contains(&field), "{field}: {events}");
+            }
         }
     });
 }
