@@ -406,10 +406,11 @@ mod tests {
         let names = (0..100).map(|index| format!("{index:0128}"));
         snapshot.envelopes.by_aspect = names.map(|name| (name, 0)).collect();
         let mut position = 0;
-        for minute in 0..60_000 {
-            // A sample per minute, but each second of one minute in 100.
-            for _ in 0..if minute % 100 == 0 { 60 } else { 1 } {
-                position += if minute % 100 == 0 { 1 } else { 60 };
+        for bucket in 0..12_000 {
+            // A sample per 5 minutes, but each second of one bucket in 500.
+            let samples = if bucket % 500 == 0 { 300 } else { 1 };
+            for _ in 0..samples {
+                position += 300 / samples;
                 snapshot.rules[0].state = alternating(position).rules[0].state;
                 recorder.record(position, &snapshot, &[]);
             }
@@ -577,7 +578,8 @@ mod tests {
         prop_oneof![
             4 => edges.prop_map(Step::Advance),
             2 => (0..100_000_u64).prop_map(Step::Advance),
-            8 => (1..400_u64).prop_map(Step::Samples),
+            8 => (1..40_u64).prop_map(Step::Samples),
+            1 => (200..400_u64).prop_map(Step::Samples),
             3 => prop_oneof![0.0..1e6, select(vec![f64::NAN, f64::INFINITY, -0.5])].prop_map(Step::Rate),
             3 => any::<u32>().prop_map(|active| Step::Active(active.into())),
             2 => btree_map(0..4_u8, 0..1000_u64, 0..4).prop_map(Step::Count),
@@ -586,7 +588,7 @@ mod tests {
             1 => Just(Step::Restart),
             3 => sections().prop_map(Step::Stale),
             2 => sections().prop_map(Step::Unmeasured),
-            8 => select(Tier::ALL.to_vec()).prop_map(Step::Poll),
+            5 => select(Tier::ALL.to_vec()).prop_map(Step::Poll),
         ]
     }
 
@@ -603,7 +605,7 @@ mod tests {
         #[test]
         fn tiers_equal_a_model_that_keeps_every_sample(
             start in prop_oneof![0..1000_u64, Just(1_767_225_599), Just(u64::MAX - (1 << 63))],
-            steps in vec(steps(), 1..40),
+            steps in vec(steps(), 1..20),
         ) {
             let (mut recorder, mut model) = (recorder(), Model::default());
             let (mut snapshot, mut stale, mut position) = (Snapshot::default(), Vec::new(), start);
