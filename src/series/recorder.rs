@@ -16,7 +16,7 @@ pub(super) struct TierRecorder {
     ring: Ring,
     means: usize,
     ranges: usize,
-    /// The bucket that is not complete, by column, and its step. Unused in the minute tier.
+    /// The bucket that is not complete, by column, and its step. None in the minute tier.
     buckets: Box<[Bucket]>,
     step: Option<u64>,
 }
@@ -26,7 +26,8 @@ impl TierRecorder {
     /// maximum.
     pub(super) fn new(tier: Tier, means: usize, ranges: usize) -> Self {
         let ring = Ring::new(tier.len(), means + 2 * ranges);
-        Self { tier, ring, means, ranges, buckets: vec![Bucket::EMPTY; means].into(), step: None }
+        let buckets = if tier == Tier::Minute { 0 } else { means };
+        Self { tier, ring, means, ranges, buckets: vec![Bucket::EMPTY; buckets].into(), step: None }
     }
 
     /// Records the sample of a second that is after that of the last one.
