@@ -310,6 +310,17 @@ mod tests {
     }
 
     #[test]
+    fn docs_list_the_series_in_the_order_of_the_catalog() {
+        let (_, section) = DOCS.split_once("\n| path | unit |\n| --- | --- |\n").expect("a table");
+        let rows = section.lines().take_while(|line| line.starts_with('|'));
+        let units = METRICS.iter().filter_map(|metric| match metric.samples {
+            Single(path, _) => Some(format!("| `{path}` | {} |", metric.unit)),
+            Labeled(..) => None,
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), units.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn path_of_a_gauge_leads_to_its_value_in_the_json_of_its_section() {
         let mut values = 1..;
         let mut next = || values.next().expect("endless");

@@ -8,9 +8,32 @@ use serde::{Deserialize, Serialize};
 use crate::series::tier::Tier;
 use crate::snapshot::{AlertState, rfc3339};
 
-/// The recent past of the numbers of a [`Snapshot`](crate::Snapshot), sampled once per second.
+/// The recent past of the numbers of a [`Snapshot`](crate::Snapshot), sampled once per second by a
+/// [`Monitor`](crate::Monitor).
 ///
-/// `docs/METRICS.md` in the repository lists the series and the JSON keys.
+/// The axis is in Unix seconds. `docs/METRICS.md` in the repository lists the series and the JSON keys.
+///
+/// ```
+/// use std::time::Duration;
+/// use parsec_telemetry::{Aggregator, EnvelopeCounters, ManualClock, Monitor, Tier};
+///
+/// let clock = ManualClock::new();
+/// let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
+/// let monitor = Monitor::start(&Aggregator::new().clock(clock.clock()).source(envelopes.clone()));
+/// let data = envelopes.aspect("data");
+/// for _ in 0..20 {
+///     data.observe_many(5);
+///     clock.advance(Duration::from_secs(1));
+///     monitor.tick();
+/// }
+///
+/// let minute = &monitor.series_since(Some(Tier::Minute), None).tiers[0];
+/// assert_eq!((minute.step, minute.n), (1, 20));
+/// assert_eq!(minute.aspects["data"].last(), Some(&Some(5.0)));
+///
+/// // What is new since then: nothing.
+/// assert_eq!(monitor.series_since(Some(Tier::Minute), minute.end).tiers[0].n, 0);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// When the series were read. RFC 3339 in UTC.
@@ -22,8 +45,8 @@ pub struct Series {
     pub started_at: SystemTime,
     /// The tiers that were asked for, from the shortest to the longest.
     pub tiers: Vec<TierSeries>,
-    /// The last 128 transitions of alert rules, oldest first, without those before the span of the longest tier in
-    /// `tiers`.
+    /// The last 128 changes of the states of alert rules, oldest first, without those before the span of the longest
+    /// tier in `tiers`.
     pub events: Vec<SeriesEvent>,
 }
 
@@ -43,9 +66,14 @@ pub struct TierSeries {
     /// The number of points, from 0 to 60, 360 or 288. The last one ends at `end`.
     pub n: usize,
     /// The points by the path of the value in a snapshot's JSON, such as `envelopes.rate_per_second`.
-    pub series: BTreeMap<String, SeriesPoints>,
-    /// Events per second by aspect. Empty in [`Tier::Day`].
     ///
+    /// A value is a gap while a source of its section is stale, while no source measures the section, while the value
+    /// is not known, and in seconds without a sample. A bucket without samples is a gap.
+    pub series: BTreeMap<String, SeriesPoints>,
+    /// Events per second by aspect: samples in [`Tier::Minute`], the mean of each bucket in [`Tier::Hour`]. Empty in
+    /// [`Tier::Day`].
+    ///
+    /// The first sample, one in which the count is less than before, and one in which the aspect is absent are gaps.
     /// The first 64 aspects by appearance have a series of their own. `other` is the sum of the rest, an aspect of
     /// this name included.
     pub aspects: BTreeMap<String, Vec<Option<f32>>>,
@@ -64,13 +92,13 @@ pub struct SeriesPoints {
     pub max: Vec<Option<f32>>,
 }
 
-/// A transition of an alert rule.
+/// A change of an alert rule's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesEvent {
-    /// When the transition happened, in Unix seconds.
+    /// The time of the first sample with this state, in Unix seconds.
     pub t: u64,
     /// The name of the rule.
     pub alert: String,
-    /// The state of the rule since then.
+    /// The state since then.
     pub to: AlertState,
 }

@@ -18,11 +18,12 @@ use crate::snapshot::{AlertState, RuleStatus, Section, Snapshot};
 pub use data::{Series, SeriesEvent, SeriesPoints, TierSeries};
 pub use tier::{Tier, UnknownTier};
 
-/// The number of transitions that are kept.
+/// The number of state changes that are kept.
 const MAX_EVENTS: usize = 128;
 
-/// Records samples and transitions. Memory is allocated once, except for names: those of 64 aspects and of the rules
-/// of 128 transitions.
+/// Records the values of snapshots and the states of rules.
+///
+/// Memory is allocated once, except for the names of at most 64 aspects and of the rules of at most 128 events.
 pub(crate) struct SeriesRecorder {
     started_at: SystemTime,
     gauges: Box<[SectionGauge]>,
@@ -98,8 +99,8 @@ impl SeriesRecorder {
         }
     }
 
-    /// Returns the points of one tier, or of all, that end after `since`, and the transitions within the span of the
-    /// longest of these tiers before the last sample.
+    /// Returns the points of one tier, or of all, that end after `since`, and the events within the span of the longest
+    /// of these tiers before the last sample.
     ///
     /// The `end` of the minute tier can serve as `since` for all tiers: a bucket that ends later is not complete yet.
     pub(crate) fn read(&self, at: SystemTime, tier: Option<Tier>, since: Option<u64>) -> Series {
@@ -333,7 +334,7 @@ mod tests {
 
     /// Alternates the state of a rule with each sample.
     fn alternating(position: u64) -> Snapshot {
-        with_rules(&[("cold", if position % 2 == 0 { AlertState::Firing } else { AlertState::Resolved })])
+        with_rules(&[("cold", if position.is_multiple_of(2) { AlertState::Firing } else { AlertState::Resolved })])
     }
 
     #[test]
