@@ -40,9 +40,9 @@ pub(super) fn internal_error() -> Response {
 }
 
 pub(super) fn unauthorized() -> Response {
-    let text = "no valid token in the request: send Authorization: Bearer TOKEN\n";
-    let challenge = (WWW_AUTHENTICATE, "Bearer realm=\"telemetry\"");
-    with(error(StatusCode::UNAUTHORIZED, text), [challenge])
+    let text = "no valid token in the request: send Authorization: Bearer TOKEN, or Basic with the token as password\n";
+    let challenges = ["Bearer realm=\"telemetry\"", "Basic realm=\"telemetry\", charset=\"UTF-8\""];
+    with(error(StatusCode::UNAUTHORIZED, text), challenges.map(|challenge| (WWW_AUTHENTICATE, challenge)))
 }
 
 pub(super) fn misdirected(host: &str) -> Response {
@@ -87,7 +87,7 @@ fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Response 
 fn with<const N: usize>(mut response: Response, headers: [(HeaderName, &'static str); N]) -> Response {
     for (name, value) in headers {
         let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
+        response.headers_mut().append(name, value);
     }
     response
 }

@@ -9,7 +9,7 @@ use http::{Method, Request, StatusCode};
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
-use crate::serve::auth::BearerToken;
+use crate::serve::auth::AccessToken;
 use crate::serve::future::ResponseFuture;
 use crate::serve::host::{self, InvalidHost};
 use crate::serve::options::ServeOptions;
@@ -53,7 +53,7 @@ pub(super) struct Routes {
     pub(super) options: ServeOptions,
     pub(super) stats: Arc<Stats>,
     pub(super) pages: Arc<Pages>,
-    token: Option<BearerToken>,
+    token: Option<AccessToken>,
     allowed_hosts: Vec<String>,
     is_draining: Arc<AtomicBool>,
     pub(super) is_listener_draining: Arc<AtomicBool>,
@@ -63,7 +63,7 @@ impl Routes {
     pub(super) fn new(
         aggregator: Aggregator,
         options: ServeOptions,
-        token: Option<BearerToken>,
+        token: Option<AccessToken>,
         allowed_hosts: Vec<String>,
     ) -> Self {
         let stats = Arc::<Stats>::default();
