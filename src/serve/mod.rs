@@ -10,6 +10,7 @@ mod host;
 mod negotiate;
 mod process;
 mod rendered;
+mod service;
 mod shutdown;
 
 mod accept;

@@ -180,7 +180,8 @@ fn index() -> String {
 
 fn not_found(path: &str) -> String {
     let path = response::truncate_for_display(path);
-    let mut text = format!("no page at {path}: use one of\n");
+    let mut text =
+        format!("no page at {path}: use one of these, below the prefix if the server is mounted under one\n");
     for (path, description) in PATHS {
         let _ = writeln!(text, "{path} - {description}");
     }
