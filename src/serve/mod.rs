@@ -11,6 +11,7 @@ mod console;
 mod host;
 mod process;
 mod rendered;
+mod series;
 mod service;
 mod shutdown;
 
