@@ -137,7 +137,12 @@ impl ServerBuilder {
         self
     }
 
-    /// Returns the server.
+    /// Returns the server, and starts the [`Monitor`](crate::Monitor) of the aggregator, which runs until the last
+    /// clone of the server is dropped.
+    ///
+    /// From now on, the aggregator takes a snapshot every second on a thread of its own, so that alert states and
+    /// series do not depend on when pages are read. With a [`ManualClock`](crate::ManualClock), nothing runs until
+    /// [`Monitor::tick`](crate::Monitor::tick).
     #[must_use]
     pub fn build(self) -> Server {
         Server { routes: Arc::new(Routes::new(self.aggregator, self.options, self.token, self.allowed_hosts)) }

@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode};
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
+use crate::monitor::Monitor;
 use crate::serve::auth::AccessToken;
 use crate::serve::console;
 use crate::serve::future::ResponseFuture;
@@ -15,21 +16,24 @@ use crate::serve::host::{self, InvalidHost};
 use crate::serve::options::ServeOptions;
 use crate::serve::pages::Pages;
 use crate::serve::response::{self, Response, TEXT_PLAIN};
+use crate::serve::series;
 use crate::serve::stats::{CloseReason, Stats};
 
 const INDEX: &str = "/";
 const JSON: &str = "/parsec/metrics";
 const PROMETHEUS: &str = "/parsec/telemetry/metrics";
 const METRICS: &str = "/metrics";
+const SERIES: &str = "/parsec/series";
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
 
 /// Every path, with a line on what it shows.
-const PATHS: [(&str, &str); 6] = [
+const PATHS: [(&str, &str); 7] = [
     (INDEX, "the console"),
     (JSON, "all numbers and the firing alerts, as JSON"),
     (PROMETHEUS, "the same in the Prometheus text format"),
     (METRICS, "the same, where Prometheus looks by default"),
+    (SERIES, "the last minute, hour and day of the numbers, as JSON"),
     (HEALTH, "ok while the server answers"),
     (READY, "ready until the server drains"),
 ];
@@ -53,6 +57,7 @@ pub(super) struct Routes {
     pub(super) options: ServeOptions,
     pub(super) stats: Arc<Stats>,
     pub(super) pages: Arc<Pages>,
+    monitor: Monitor,
     token: Option<AccessToken>,
     allowed_hosts: Vec<String>,
     is_draining: Arc<AtomicBool>,
@@ -68,6 +73,7 @@ impl Routes {
     ) -> Self {
         let stats = Arc::<Stats>::default();
         Self {
+            monitor: Monitor::start(&aggregator),
             pages: Arc::new(Pages::new(aggregator, options, Some(Arc::clone(&stats)))),
             options,
             stats,
@@ -108,7 +114,7 @@ impl Routes {
         match format {
             _ if method == Method::OPTIONS => ResponseFuture::ready(response::other_method(method)),
             Some(format) => self.pages.respond(format, method, request.headers()),
-            None => ResponseFuture::ready(other_page(request)),
+            None => ResponseFuture::ready(self.other_page(request)),
         }
     }
 
@@ -146,22 +152,23 @@ impl Routes {
             _ => None,
         }
     }
-}
 
-/// Answers a request for a page that shows no snapshot.
-fn other_page<B>(request: &Request<B>) -> Response {
-    let (method, path) = (request.method(), request.uri().path());
-    if !matches!(path, INDEX | HEALTH | READY) {
-        return response::error(StatusCode::NOT_FOUND, not_found(path));
-    }
-    if !response::is_read(method) {
-        return response::other_method(method);
-    }
-    let probe = |text: &'static str| response::page(method == Method::HEAD, TEXT_PLAIN, text.into());
-    match path {
-        HEALTH => probe("ok\n"),
-        READY => probe("ready\n"),
-        _ => console::respond(method, request.headers()),
+    /// Answers a request for a page that shows no snapshot.
+    fn other_page<B>(&self, request: &Request<B>) -> Response {
+        let (method, path) = (request.method(), request.uri().path());
+        if !matches!(path, INDEX | SERIES | HEALTH | READY) {
+            return response::error(StatusCode::NOT_FOUND, not_found(path));
+        }
+        if !response::is_read(method) {
+            return response::other_method(method);
+        }
+        let probe = |text: &'static str| response::page(method == Method::HEAD, TEXT_PLAIN, text.into());
+        match path {
+            HEALTH => probe("ok\n"),
+            READY => probe("ready\n"),
+            SERIES => series::respond(&self.monitor, request),
+            _ => console::respond(method, request.headers()),
+        }
     }
 }
 

@@ -22,8 +22,12 @@ pub async fn serve(listener: TcpListener, aggregator: Aggregator, shutdown: impl
     Server::builder(aggregator).build().serve(listener, shutdown).await
 }
 
-/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics` and
-/// `/metrics`, `/healthz`, `/readyz`, and an index at `/`.
+/// The pages of an [`Aggregator`] at their usual paths: the console at `/`, `/parsec/metrics` (JSON),
+/// `/parsec/telemetry/metrics` and `/metrics` (text), `/parsec/series`, and the probes `/healthz` and `/readyz`.
+///
+/// The JSON of `/parsec/series` is a [`Series`](crate::Series). `?tier=` selects a [`Tier`](crate::Tier), and
+/// `?since=`, the `end` of an earlier response, the points after it. A server holds a [`Monitor`](crate::Monitor)
+/// of the aggregator, mounted or not.
 ///
 /// [`serve`](Self::serve) answers on a listener. As a hyper and a tower `Service`, the whole server mounts in an
 /// application, which then accepts the connections: their limits and timeouts, and the check of the host, are those of
