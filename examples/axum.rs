@@ -1,16 +1,16 @@
-//! Both telemetry pages mounted in an axum application, beside a route of its own.
+//! The whole server mounted in an axum application, beside a route of its own.
 //!
 //! ```text
 //! cargo run --example axum
 //! ```
 //!
-//! `GET /publish` records one envelope; both pages then show it.
+//! `GET /publish` records one envelope; the pages then show it.
 
 use std::error::Error;
 
 use axum::Router;
-use axum::routing::{any_service, get};
-use parsec_telemetry::{Aggregator, EnvelopeCounters};
+use axum::routing::get;
+use parsec_telemetry::{Aggregator, EnvelopeCounters, Server};
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
@@ -23,17 +23,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         data.observe();
         "published\n"
     };
-    // `any_service`: the handlers answer methods other than GET and HEAD with 405.
-    let app = Router::new()
-        .route("/publish", get(publish))
-        .route("/parsec/metrics", any_service(aggregator.handler()))
-        .route("/parsec/telemetry/metrics", any_service(aggregator.prometheus_handler()));
+    let server = Server::builder(aggregator).build();
+    let app = Router::new().route("/publish", get(publish)).nest_service("/ops", server);
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let address = listener.local_addr()?;
     println!("publish:    curl http://{address}/publish");
-    println!("JSON:       open http://{address}/parsec/metrics");
-    println!("Prometheus: open http://{address}/parsec/telemetry/metrics");
+    println!("console:    open http://{address}/ops");
+    println!("JSON:       open http://{address}/ops/parsec/metrics");
+    println!("Prometheus: open http://{address}/ops/metrics");
     axum::serve(listener, app).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregator::Aggregator;
-use crate::serve::auth::{BearerToken, InvalidToken};
+use crate::serve::auth::{AccessToken, InvalidToken};
 use crate::serve::host;
 use crate::serve::options::{MAX_DURATION, MIN_TIMEOUT, ServeOptions};
 use crate::serve::routes::Routes;
@@ -18,7 +18,7 @@ use crate::serve::server::Server;
 pub struct ServerBuilder {
     aggregator: Aggregator,
     options: ServeOptions,
-    token: Option<BearerToken>,
+    token: Option<AccessToken>,
     allowed_hosts: Vec<String>,
 }
 
@@ -100,8 +100,11 @@ impl ServerBuilder {
         self
     }
 
-    /// Requires a token on every path but `/healthz` and `/readyz`: `Authorization: Bearer TOKEN`, or else 401.
-    /// OPTIONS, which shows no metrics, needs none. Defaults to none.
+    /// Requires a token on every path but `/healthz` and `/readyz`, or else answers 401. OPTIONS, which shows no
+    /// metrics, needs none. Defaults to none.
+    ///
+    /// The token is sent as `Authorization: Bearer TOKEN`, or as the password of `Basic` with any user name. So a
+    /// browser asks for it, and `basic_auth` of Prometheus works.
     ///
     /// The token is sent in clear: use a reverse proxy with TLS, or stay on loopback.
     ///
@@ -119,7 +122,7 @@ impl ServerBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn bearer_token(mut self, token: impl Into<String>) -> Result<Self, InvalidToken> {
-        self.token = Some(BearerToken::new(token.into())?);
+        self.token = Some(AccessToken::new(token.into())?);
         Ok(self)
     }
 
@@ -134,7 +137,12 @@ impl ServerBuilder {
         self
     }
 
-    /// Returns the server.
+    /// Returns the server, and starts the [`Monitor`](crate::Monitor) of the aggregator, which runs until the last
+    /// clone of the server is dropped.
+    ///
+    /// From now on, the aggregator takes a snapshot every second on a thread of its own, so that alert states and
+    /// series do not depend on when pages are read. With a [`ManualClock`](crate::ManualClock), nothing runs until
+    /// [`Monitor::tick`](crate::Monitor::tick).
     #[must_use]
     pub fn build(self) -> Server {
         Server { routes: Arc::new(Routes::new(self.aggregator, self.options, self.token, self.allowed_hosts)) }

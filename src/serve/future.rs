@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::serve::response::{self, Response};
 
-/// The response of a [`Handler`](crate::Handler), once there is a snapshot.
+/// The response of a [`Handler`](crate::Handler) or of a mounted [`Server`](crate::Server).
 #[derive(Debug)]
 pub struct ResponseFuture(pub(super) State);
 

@@ -1,19 +1,14 @@
 //! One page as a service that mounts anywhere.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-
-use http::Request;
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
-use crate::serve::future::ResponseFuture;
 use crate::serve::options::{MAX_DURATION, MIN_TIMEOUT, ServeOptions};
 use crate::serve::pages::Pages;
-use crate::serve::response::Response;
+use crate::serve::service::impl_service;
 
 /// A page of an [`Aggregator`], as a hyper and a tower `Service`.
 ///
@@ -65,10 +60,6 @@ impl Handler {
         let scrape_timeout = timeout.clamp(MIN_TIMEOUT, MAX_DURATION);
         Self::new(&self.pages.aggregator, self.format, ServeOptions { scrape_timeout, ..ServeOptions::DEFAULT })
     }
-
-    fn respond<B>(&self, request: &Request<B>) -> ResponseFuture {
-        self.pages.respond(self.format, request.method(), request.headers())
-    }
 }
 
 impl fmt::Debug for Handler {
@@ -77,26 +68,4 @@ impl fmt::Debug for Handler {
     }
 }
 
-impl<B> hyper::service::Service<Request<B>> for Handler {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = ResponseFuture;
-
-    fn call(&self, request: Request<B>) -> Self::Future {
-        self.respond(&request)
-    }
-}
-
-impl<B> tower_service::Service<Request<B>> for Handler {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = ResponseFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.respond(&request)
-    }
-}
+impl_service!(Handler, |handler, request| handler.pages.respond(handler.format, request.method(), request.headers()));

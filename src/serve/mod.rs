@@ -1,15 +1,18 @@
 //! The pages over HTTP: from a request to a response as a function, then connections and their limits.
 
+mod future;
+mod negotiate;
 mod options;
 mod response;
 mod stats;
 
 mod auth;
-mod future;
+mod console;
 mod host;
-mod negotiate;
 mod process;
 mod rendered;
+mod series;
+mod service;
 mod shutdown;
 
 mod accept;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, VARY};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::aggregator::Aggregator;
@@ -120,13 +119,9 @@ impl Pages {
     }
 
     fn page(&self, wanted: Wanted, (encoding, page): (Encoding, Bytes)) -> Response {
-        let mut response = response::page(wanted.is_head, wanted.content_type, page);
-        let headers = response.headers_mut();
         let vary = if encoding.format == Format::Json { "Accept-Encoding" } else { "Accept, Accept-Encoding" };
-        headers.insert(VARY, HeaderValue::from_static(vary));
-        if encoding.gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
+        let response = response::page(wanted.is_head, wanted.content_type, page);
+        let response = response::encoded(response, vary, encoding.gzip);
         self.record(encoding.format, response.status());
         response
     }

@@ -10,10 +10,8 @@ use flate2::write::GzEncoder;
 
 use crate::collector::Collected;
 use crate::encode::Format;
+use crate::serve::response::MIN_COMPRESS_SIZE;
 use crate::worker::lock;
-
-/// A smaller page fits into one packet as it is.
-const MIN_COMPRESS_SIZE: usize = 1024;
 
 /// The format and the content coding of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +72,7 @@ impl RenderedPages {
 }
 
 /// At the fastest level, since a page compresses well at any.
-fn gzip(page: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(page: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(page.len() / 4), Compression::fast());
     let written = encoder.write_all(page).and_then(|()| encoder.finish());
     written.expect("writing to a Vec succeeds")

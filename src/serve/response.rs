@@ -2,16 +2,21 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::Full;
+
+use crate::serve::negotiate;
 
 pub(super) type Response = http::Response<Full<Bytes>>;
 
 pub(super) const TEXT_PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const TEXT_HTML: &str = "text/html; charset=utf-8";
+
+/// A smaller page fits into one packet as it is.
+pub(super) const MIN_COMPRESS_SIZE: usize = 1024;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
@@ -29,6 +34,26 @@ pub(super) fn page(is_head: bool, content_type: &'static str, body: Bytes) -> Re
     response
 }
 
+/// A page that is compressed if the client accepts gzip.
+pub(super) fn compressible(
+    method: &Method,
+    headers: &HeaderMap,
+    content_type: &'static str,
+    body: &Bytes,
+    gzip: impl FnOnce(&[u8]) -> Bytes,
+) -> Response {
+    let is_compressed = body.len() >= MIN_COMPRESS_SIZE && negotiate::accepts_gzip(headers);
+    let body = if is_compressed { gzip(body) } else { body.clone() };
+    let page = page(method == Method::HEAD, content_type, body);
+    encoded(page, "Accept-Encoding", is_compressed)
+}
+
+/// Adds the headers of a page that depends on `vary`.
+pub(super) fn encoded(response: Response, vary: &'static str, is_compressed: bool) -> Response {
+    let response = with(response, [(VARY, vary)]);
+    if is_compressed { with(response, [(CONTENT_ENCODING, "gzip")]) } else { response }
+}
+
 /// An error as one line of text: what happened, then what to do.
 pub(super) fn error(status: StatusCode, text: impl Into<Bytes>) -> Response {
     new(status, TEXT_PLAIN, text.into())
@@ -40,9 +65,9 @@ pub(super) fn internal_error() -> Response {
 }
 
 pub(super) fn unauthorized() -> Response {
-    let text = "no valid token in the request: send Authorization: Bearer TOKEN\n";
-    let challenge = (WWW_AUTHENTICATE, "Bearer realm=\"telemetry\"");
-    with(error(StatusCode::UNAUTHORIZED, text), [challenge])
+    let text = "no valid token in the request: send Authorization: Bearer TOKEN, or Basic with the token as password\n";
+    let challenges = ["Bearer realm=\"telemetry\"", "Basic realm=\"telemetry\", charset=\"UTF-8\""];
+    with(error(StatusCode::UNAUTHORIZED, text), challenges.map(|challenge| (WWW_AUTHENTICATE, challenge)))
 }
 
 pub(super) fn misdirected(host: &str) -> Response {
@@ -87,7 +112,7 @@ fn new(status: StatusCode, content_type: &'static str, body: Bytes) -> Response 
 fn with<const N: usize>(mut response: Response, headers: [(HeaderName, &'static str); N]) -> Response {
     for (name, value) in headers {
         let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
+        response.headers_mut().append(name, value);
     }
     response
 }

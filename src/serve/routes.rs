@@ -4,32 +4,36 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 
 use crate::aggregator::Aggregator;
 use crate::encode::Format;
-use crate::serve::auth::BearerToken;
+use crate::monitor::Monitor;
+use crate::serve::auth::AccessToken;
+use crate::serve::console;
 use crate::serve::future::ResponseFuture;
 use crate::serve::host::{self, InvalidHost};
 use crate::serve::options::ServeOptions;
 use crate::serve::pages::Pages;
-use crate::serve::response::{self, Response, TEXT_HTML, TEXT_PLAIN};
+use crate::serve::response::{self, Response, TEXT_PLAIN};
+use crate::serve::series;
 use crate::serve::stats::{CloseReason, Stats};
 
 const INDEX: &str = "/";
 const JSON: &str = "/parsec/metrics";
 const PROMETHEUS: &str = "/parsec/telemetry/metrics";
 const METRICS: &str = "/metrics";
+const SERIES: &str = "/parsec/series";
 const HEALTH: &str = "/healthz";
 const READY: &str = "/readyz";
 
 /// Every path, with a line on what it shows.
-const PATHS: [(&str, &str); 6] = [
-    (INDEX, "this list"),
+const PATHS: [(&str, &str); 7] = [
+    (INDEX, "the console"),
     (JSON, "all numbers and the firing alerts, as JSON"),
     (PROMETHEUS, "the same in the Prometheus text format"),
     (METRICS, "the same, where Prometheus looks by default"),
+    (SERIES, "the last minute, hour and day of the numbers, as JSON"),
     (HEALTH, "ok while the server answers"),
     (READY, "ready until the server drains"),
 ];
@@ -53,7 +57,8 @@ pub(super) struct Routes {
     pub(super) options: ServeOptions,
     pub(super) stats: Arc<Stats>,
     pub(super) pages: Arc<Pages>,
-    token: Option<BearerToken>,
+    monitor: Monitor,
+    token: Option<AccessToken>,
     allowed_hosts: Vec<String>,
     is_draining: Arc<AtomicBool>,
     pub(super) is_listener_draining: Arc<AtomicBool>,
@@ -63,11 +68,12 @@ impl Routes {
     pub(super) fn new(
         aggregator: Aggregator,
         options: ServeOptions,
-        token: Option<BearerToken>,
+        token: Option<AccessToken>,
         allowed_hosts: Vec<String>,
     ) -> Self {
         let stats = Arc::<Stats>::default();
         Self {
+            monitor: Monitor::start(&aggregator),
             pages: Arc::new(Pages::new(aggregator, options, Some(Arc::clone(&stats)))),
             options,
             stats,
@@ -108,7 +114,7 @@ impl Routes {
         match format {
             _ if method == Method::OPTIONS => ResponseFuture::ready(response::other_method(method)),
             Some(format) => self.pages.respond(format, method, request.headers()),
-            None => ResponseFuture::ready(fixed_page(method, path)),
+            None => ResponseFuture::ready(self.other_page(request)),
         }
     }
 
@@ -146,41 +152,30 @@ impl Routes {
             _ => None,
         }
     }
-}
 
-/// Answers a request for a page that shows no metrics.
-fn fixed_page(method: &Method, path: &str) -> Response {
-    let (content_type, body) = match path {
-        HEALTH => (TEXT_PLAIN, Bytes::from_static(b"ok\n")),
-        READY => (TEXT_PLAIN, Bytes::from_static(b"ready\n")),
-        INDEX => (TEXT_HTML, Bytes::from(index())),
-        path => return response::error(StatusCode::NOT_FOUND, not_found(path)),
-    };
-    if response::is_read(method) {
-        response::page(method == Method::HEAD, content_type, body)
-    } else {
-        response::other_method(method)
+    /// Answers a request for a page that shows no snapshot.
+    fn other_page<B>(&self, request: &Request<B>) -> Response {
+        let (method, path) = (request.method(), request.uri().path());
+        if !matches!(path, INDEX | SERIES | HEALTH | READY) {
+            return response::error(StatusCode::NOT_FOUND, not_found(path));
+        }
+        if !response::is_read(method) {
+            return response::other_method(method);
+        }
+        let probe = |text: &'static str| response::page(method == Method::HEAD, TEXT_PLAIN, text.into());
+        match path {
+            HEALTH => probe("ok\n"),
+            READY => probe("ready\n"),
+            SERIES => series::respond(&self.monitor, request),
+            _ => console::respond(method, request.headers()),
+        }
     }
-}
-
-fn index() -> String {
-    let mut page = String::from(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Parsec telemetry</title>\n\
-         <style>body{font:1rem/1.6 system-ui,sans-serif;margin:2rem;max-width:40rem;color-scheme:light dark}\
-         dt{font-family:ui-monospace,monospace}dd{margin:0 0 1rem}</style>\n\
-         <h1>Parsec telemetry</h1>\n<dl>\n",
-    );
-    for (path, description) in &PATHS[1..] {
-        // Writing to a String succeeds.
-        let _ = writeln!(page, "<dt><a href=\"{path}\">{path}</a>\n<dd>{description}");
-    }
-    page + "</dl>\n"
 }
 
 fn not_found(path: &str) -> String {
     let path = response::truncate_for_display(path);
-    let mut text = format!("no page at {path}: use one of\n");
+    let mut text =
+        format!("no page at {path}: use one of these, below the prefix if the server is mounted under one\n");
     for (path, description) in PATHS {
         let _ = writeln!(text, "{path} - {description}");
     }

@@ -11,6 +11,7 @@ use crate::aggregator::Aggregator;
 use crate::serve::accept;
 use crate::serve::response::Response;
 use crate::serve::routes::{Admission, Routes};
+use crate::serve::service::impl_service;
 
 /// Serves the pages of an aggregator until `shutdown` completes, with the defaults of [`Server::builder`].
 ///
@@ -21,8 +22,32 @@ pub async fn serve(listener: TcpListener, aggregator: Aggregator, shutdown: impl
     Server::builder(aggregator).build().serve(listener, shutdown).await
 }
 
-/// The pages of an [`Aggregator`] at their usual paths: `/parsec/metrics`, `/parsec/telemetry/metrics` and
-/// `/metrics`, `/healthz`, `/readyz`, and an index at `/`.
+/// The pages of an [`Aggregator`] at their usual paths: the console at `/`, `/parsec/metrics` (JSON),
+/// `/parsec/telemetry/metrics` and `/metrics` (text), `/parsec/series`, and the probes `/healthz` and `/readyz`.
+///
+/// The JSON of `/parsec/series` is a [`Series`](crate::Series). `?tier=` selects a [`Tier`](crate::Tier), and
+/// `?since=`, the `end` of an earlier response, the points after it. A server holds a [`Monitor`](crate::Monitor)
+/// of the aggregator, mounted or not.
+///
+/// [`serve`](Self::serve) answers on a listener. As a hyper and a tower `Service`, the whole server mounts in an
+/// application, which then accepts the connections: their limits and timeouts, and the check of the host, are those of
+/// the application. A router that mounts it under a prefix strips the prefix, as axum does:
+///
+/// ```
+/// use axum::Router;
+/// use http::{Request, StatusCode};
+/// use parsec_telemetry::{Aggregator, Server};
+/// use tower::ServiceExt as _;
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let server = Server::builder(Aggregator::new()).build();
+/// let app: Router = Router::new().nest_service("/ops", server);
+/// let request = Request::get("/ops/parsec/metrics").body(axum::body::Body::empty())?;
+/// assert_eq!(app.oneshot(request).await?.status(), StatusCode::OK);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Clones share all state.
 #[derive(Clone)]
@@ -33,9 +58,9 @@ pub struct Server {
 impl Server {
     /// Starts to drain: from now on `/readyz` answers 503, so that load balancers send no new work.
     ///
-    /// [`serve`](Self::serve) does this for its own connections when its `shutdown` completes. Call it where
-    /// [`respond`](Self::respond) or [`handle`](Self::handle) answer requests from another accept loop: it affects
-    /// all clones. Draining cannot be undone: build another server instead.
+    /// [`serve`](Self::serve) does this for its own connections when its `shutdown` completes. Call it where another
+    /// accept loop receives the requests: on a server that is mounted, or that answers by [`respond`](Self::respond)
+    /// or [`handle`](Self::handle). It affects all clones. Draining cannot be undone: build another server instead.
     pub fn begin_draining(&self) {
         self.routes.begin_draining();
     }
@@ -90,6 +115,8 @@ impl Server {
         accept::serve(&self.routes, &listener, shutdown).await
     }
 }
+
+impl_service!(Server, |server, request| server.routes.respond(request, Admission::Embedded));
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@
 mod auth;
 mod coalescing;
 mod connections;
+mod console;
 mod draining;
 mod failing_sources;
 mod mounting;

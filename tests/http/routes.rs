@@ -133,23 +133,6 @@ fn health_returns_ok() {
     assert_eq!(text(&page), "ok\n");
 }
 
-#[test]
-fn index_links_to_every_page() {
-    let server = empty_server();
-    let index = call(&server, Method::GET, INDEX);
-    assert_eq!(index.status(), StatusCode::OK);
-    assert_headers(&index, "text/html; charset=utf-8");
-    let text = text(&index);
-    let links: Vec<&str> = text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    for path in [JSON, TEXT, HEALTH, READY] {
-        assert!(links.contains(&path), "{path} in {text}");
-    }
-    for link in links {
-        let page = call(&server, Method::GET, link);
-        assert_eq!(page.status(), StatusCode::OK, "{link}");
-    }
-}
-
 fn empty_server() -> Server {
     Server::builder(Aggregator::new()).build()
 }

@@ -61,8 +61,11 @@ impl Client {
                 break;
             }
             let (name, value) = line.split_once(": ").expect("a header");
-            let previous = headers.insert(name.to_ascii_lowercase(), value.to_owned());
-            assert_eq!(previous, None, "duplicate header: {line}");
+            let name = name.to_ascii_lowercase();
+            // A 401 offers two schemes.
+            let may_repeat = name == "www-authenticate";
+            let previous = headers.insert(name, value.to_owned());
+            assert!(previous.is_none() || may_repeat, "duplicate header: {line}");
         }
         Reply { version, status, headers, body: Vec::new() }
     }
