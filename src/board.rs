@@ -36,7 +36,7 @@ pub(crate) struct AddedSource {
 pub(crate) struct Freshness {
     pub(crate) received_at: Instant,
     pub(crate) max_age: Duration,
-    /// Whether the request is a monitor's: it spares expensive sources, and abandons no call.
+    /// Whether the request is a monitor's: it spares expensive sources, and abandons no call but a stale first one.
     pub(crate) for_monitor: bool,
 }
 
@@ -162,11 +162,14 @@ impl Entry {
     /// Gives up the call that a request is still waiting for.
     pub(crate) fn abandon_call(&self, freshness: Freshness) {
         let mut state = lock(&self.state);
-        if freshness.for_monitor || self.is_met(&state, freshness) {
+        let is_first = state.last.is_none();
+        if self.is_met(&state, freshness) {
             return;
         }
         if let Some(call) = &mut state.in_flight
             && call.abandoned_at.is_none()
+            // The rules wait for the first call of each source.
+            && (!freshness.for_monitor || is_first && call.began.elapsed() > STALE_AFTER)
         {
             call.abandoned_at = Some(Instant::now());
             state.timeouts += 1;

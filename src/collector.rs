@@ -65,7 +65,7 @@ impl Collected {
         self.coverage.reading
     }
 
-    /// The sections to which a stale source contributes.
+    /// The sections to which a stale source contributes; all of them before each source has reported.
     pub(crate) fn stale_sections(&self) -> &[Section] {
         &self.coverage.stale_sections
     }
@@ -247,6 +247,10 @@ impl Shared {
                 reports.push(report);
             }
             snapshot.sources.push(entry.status);
+        }
+        if coverage.awaits_sources {
+            // Any sum may lack a part.
+            coverage.stale_sections = Section::ALL.into();
         }
         merge(&reports, self.envelope_rate, &mut snapshot);
         (snapshot, coverage)

@@ -34,7 +34,10 @@
 //!   [`ChannelSource`] and [`CacheSource`] read the application's data; [`Polled`] calls a slow source periodically.
 //! - **Aggregator.** An [`Aggregator`] merges the reports of all sources into a [`Snapshot`]. A source that fails,
 //!   panics or is late keeps its last good report there, and is named in `sources`.
-//! - **Alerts.** An [`AlertRule`] is a condition on a snapshot, with a name and a [`Severity`].
+//! - **Alerts.** An [`AlertRule`] is a condition on a snapshot, with a name and a [`Severity`]. It is pending, fires and
+//!   is resolved as in Prometheus.
+//! - **Monitor.** A [`Monitor`] takes a snapshot every second, so that alerts do not depend on readers. It keeps the
+//!   [`Series`] of the past day, and reports each [`AlertTransition`].
 //! - **Pages.** A [`Format`] renders a snapshot as JSON, Prometheus text 0.0.4 or OpenMetrics 1.0.
 #![cfg_attr(
     feature = "serve",
@@ -49,7 +52,7 @@
 //!
 //! - `serve` (default): the handlers and the server, with tokio and hyper. Without it, the crate depends on no async
 //!   runtime.
-//! - `tracing`: events for accept errors and stale sources.
+//! - `tracing`: events for accept errors, stale sources and transitions of alerts.
 
 pub mod design;
 

@@ -142,7 +142,7 @@ impl Monitor {
 }
 
 impl MonitorBuilder {
-    /// Sets whether series are recorded, in about 220 KiB. Defaults to true.
+    /// Sets whether series are recorded, in 220 to 252 KiB of memory. Defaults to true.
     ///
     /// If the aggregator has a monitor that records them, they go on being recorded.
     pub fn series(mut self, series: bool) -> Self {

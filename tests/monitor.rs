@@ -273,7 +273,7 @@ impl Source for Blocked {
 }
 
 #[test]
-fn rules_wait_for_the_first_report_of_each_source_and_series_do_not() {
+fn rules_and_series_wait_for_the_first_report_of_each_source() {
     let gate = Arc::new(Mutex::new(()));
     let envelopes = EnvelopeCounters::new();
     let rule = AlertRule::new("always", Severity::Info, |_| true);
@@ -283,10 +283,23 @@ fn rules_wait_for_the_first_report_of_each_source_and_series_do_not() {
     let blocking = gate.lock().expect("no panic");
     let monitor = Monitor::builder(&aggregator).on_transition(move |t| drop(sender.send(t.clone()))).start();
     wait_for("two points", || monitor.series().tiers.first().is_some_and(|minute| minute.n >= 2));
+    assert!(monitor.series().tiers[0].series.is_empty());
     assert_eq!(states(&transitions), []);
     drop(blocking);
     let fired = transitions.recv_timeout(PATIENCE).expect("a transition");
     assert_eq!(fired.to, Firing);
+}
+
+#[test]
+fn first_call_that_never_returns_holds_rules_up_for_five_seconds_only() {
+    let gate = Arc::new(Mutex::new(()));
+    let rule = AlertRule::new("always", Severity::Info, |_| true);
+    let aggregator = Aggregator::new().source(EnvelopeCounters::new()).source(Blocked(Arc::clone(&gate)));
+    let aggregator = aggregator.with_alerts(vec![rule]).expect("a valid rule");
+    let (sender, transitions) = mpsc::channel();
+    let _blocking = gate.lock().expect("no panic");
+    let _monitor = Monitor::builder(&aggregator).on_transition(move |t| drop(sender.send(t.clone()))).start();
+    assert_eq!(transitions.recv_timeout(PATIENCE).expect("a transition").to, Firing);
 }
 
 #[test]
