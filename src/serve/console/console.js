@@ -7,19 +7,20 @@
   /** Seconds to the next poll, by the number of polls that have failed in a row. */
   const BACKOFF = [1, 1, 2, 5, 10];
   const TIERS = {
-    minute: { step: 1, count: 60, words: 'the last minute', each: 'one sample a second', tick: 15 },
-    hour: { step: 10, count: 360, words: 'the last hour', each: 'means of 10 s, band from minimum to maximum', tick: 900 },
-    day: { step: 300, count: 288, words: 'the last day', each: 'means of 5 min, band from minimum to maximum', tick: 21_600 },
+    minute: { step: 1, count: 60, words: 'last minute', each: 'one sample a second', tick: 15 },
+    hour: { step: 10, count: 360, words: 'last hour', each: 'means of 10 s with min and max', tick: 900 },
+    day: { step: 300, count: 288, words: 'last day', each: 'means of 5 min with min and max', tick: 21_600 },
   };
   const SEVERITIES = ['critical', 'warning', 'info'];
   const LISTED_STATES = ['firing', 'pending', 'resolved'];
 
   const byId = (id) => document.getElementById(id);
+  const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
   // Without a trailing slash, so that "/", "/ops" and "/ops/" all work. `origin` leaves out credentials of the address,
   // which `fetch` rejects.
   const base = location.origin + location.pathname.replace(/\/+$/, '');
 
-  // ---- Numbers and times as text ------------------------------------------------------------------------------------
+  // ---- Numbers and times as text
 
   const formatter = (options) => {
     const format = new Intl.NumberFormat('en', options);
@@ -49,7 +50,7 @@
     return `${threeDigits(value / 1024 ** power)} ${units[power]}`;
   }
 
-  const FORMATS = { count, percent, bytes, rate: decimal, mean: decimal };
+  const FORMATS = { count, percent, bytes, rate: decimal };
 
   /** `units` is one text, or singular and plural separated by a bar. */
   function unitOf(value, units) {
@@ -58,7 +59,7 @@
   }
 
   const withUnit = (value, kind, units) => `${FORMATS[kind](value)} ${unitOf(value, units)}`.trimEnd();
-  const plural = (n, singular, several = `${singular}s`) => `${count(n)} ${n === 1 ? singular : several}`;
+  const plural = (n, word) => withUnit(n, 'count', `${word}|${word}s`);
 
   function duration(seconds) {
     const s = Math.max(0, Math.floor(seconds));
@@ -68,7 +69,6 @@
     return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
   }
 
-  /** "2 of 5 min": both in the unit that suits the whole. */
   function progressText(elapsed, whole) {
     const [size, unit] = whole < 120 ? [1, 's'] : whole < 7200 ? [60, 'min'] : [3600, 'h'];
     return `${upToOneDecimal(Math.floor(elapsed / size))} of ${upToOneDecimal(whole / size)} ${unit}`;
@@ -89,48 +89,41 @@
   const parseTime = (text) => new Date(text.replace(/(\.\d{3})\d+/, '$1'));
   const fromUnix = (seconds) => new Date(seconds * 1000);
 
-  // ---- Updates of the document --------------------------------------------------------------------------------------
+  // ---- Updates of the document
 
   function setText(node, text) {
     if (node.textContent !== text) node.textContent = text;
   }
 
-  /** `null` removes the attribute. */
-  function setAttribute(node, name, value) {
-    if (value === null) node.removeAttribute(name);
-    else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
-  }
-
+  /** A value of `null` removes the attribute. */
   function setAttributes(node, values) {
-    for (const [name, value] of Object.entries(values)) setAttribute(node, name, value);
-  }
-
-  function setHidden(node, hidden) {
-    if (node.hidden !== hidden) node.hidden = hidden;
+    for (const [name, value] of Object.entries(values)) {
+      if (value === null) node.removeAttribute(name);
+      else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+    }
   }
 
   function setTime(node, date, format) {
     setText(node, date ? moment(date, format) : '');
-    setAttribute(node, 'datetime', date ? date.toISOString() : null);
+    setAttributes(node, { datetime: date ? date.toISOString() : null });
   }
 
-  const setIcon = (use, name) => setAttribute(use, 'href', `#i-${name}`);
-
-  function newRow(template) {
-    const node = template.content.firstElementChild.cloneNode(true);
+  function copyOf(template) {
+    const node = byId(template).content.firstElementChild.cloneNode(true);
     const slots = {};
-    for (const slot of node.querySelectorAll('[data-slot]')) slots[slot.dataset.slot] = slot;
+    for (const slot of all('[data-slot]', node)) slots[slot.dataset.slot] = slot;
     return { node, slots };
   }
 
-  /** Shows `items` as the children of an element. A row belongs to a key and moves only when the order changes. */
+  /** Shows items as the children of an element. A row belongs to a key and moves only when the order changes. */
   class Rows {
-    constructor(parent, { template, key, fill }) {
-      Object.assign(this, { parent, template: byId(template), key, fill, rows: new Map() });
+    constructor(parent, { key, create, fill }) {
+      Object.assign(this, { parent, key, create, fill, rows: new Map() });
     }
 
     show(items) {
-      const rows = new Map(items.map((item) => [this.key(item), this.rows.get(this.key(item)) ?? newRow(this.template)]));
+      const rows = new Map();
+      for (const item of items) rows.set(this.key(item), this.rows.get(this.key(item)) ?? this.create(item));
       for (const [key, row] of this.rows) if (!rows.has(key)) row.node.remove();
       this.rows = rows;
       let place = this.parent.firstElementChild;
@@ -138,27 +131,29 @@
         const row = rows.get(this.key(item));
         if (row.node === place) place = place.nextElementSibling;
         else this.parent.insertBefore(row.node, place);
-        this.fill(row, item);
+        this.fill?.(row, item);
       }
     }
   }
 
   /** A list of the first `limit` items; the others are in a `<details>`, and in the document only while it is open. */
   class LongList {
-    constructor(id, { limit, summary, ...rows }) {
-      this.limit = limit;
-      this.summary = summary;
-      this.first = limit > 0 ? new Rows(byId(id), rows) : null;
-      this.more = document.querySelector(`[data-more=${id}]`);
+    constructor(id, limit, summary, rows) {
+      Object.assign(this, { limit, summary, rest: [] });
+      this.more = document.querySelector(`[data-more=${id}]`) ?? copyOf('t-more').node;
+      if (limit > 0) {
+        this.first = new Rows(byId(id), rows);
+        byId(id).after(this.more);
+      }
       this.others = new Rows(this.more.querySelector('ul'), rows);
-      this.rest = [];
+      this.others.parent.className = limit > 0 ? byId(id).className : 'rows';
       this.more.addEventListener('toggle', () => this.showRest());
     }
 
     show(items) {
       this.first?.show(items.slice(0, this.limit));
       this.rest = items.slice(this.limit);
-      setHidden(this.more, this.rest.length === 0);
+      this.more.hidden = this.rest.length === 0;
       setText(this.more.firstElementChild, this.summary(this.rest.length));
       this.showRest();
     }
@@ -168,12 +163,13 @@
     }
   }
 
-  // ---- Points of the series -----------------------------------------------------------------------------------------
+  // ---- Points of the series
 
   /** The points of one tier by their Unix second. A restart of the server keeps them: the new process has none. */
   class Tier {
     constructor(name) {
       Object.assign(this, { name, ...TIERS[name], points: new Map(), end: null, events: [], due: 0 });
+      this.clock = this.step === 1 ? toSecond : toMinute;
     }
 
     get from() {
@@ -182,23 +178,23 @@
 
     /** Makes the next request one for all points. */
     restart() {
-      this.whole = true;
-      this.due = 0;
+      Object.assign(this, { whole: true, due: 0 });
     }
 
-    query() {
+    async refresh() {
+      // The time of the next try if this one fails.
+      this.due = performance.now() + TIMEOUT;
       const since = this.end === null || this.whole ? '' : `&since=${this.end}`;
-      return `?tier=${this.name}${since}`;
+      this.merge(await fetchJson(`/parsec/series?tier=${this.name}${since}`));
     }
 
     merge({ at, started_at: process, tiers, events = [] }) {
-      this.events = events;
-      this.whole = false;
+      Object.assign(this, { events, whole: false });
       const tier = tiers.find(({ name }) => name === this.name);
       if (tier?.end != null) {
         this.end = tier.end;
         for (let i = 0; i < tier.n; i++) this.add(tier.end - (tier.n - 1 - i) * this.step, process, tier, i);
-        this.forget();
+        for (const t of this.points.keys()) if (t < this.from || t > this.end) this.points.delete(t);
       }
       const wait = this.end === null ? 0 : this.end + this.step - parseTime(at) / 1000;
       this.due = performance.now() + 1000 * Math.min(Math.max(wait, this.step / 30), this.step);
@@ -215,8 +211,18 @@
       if (!empty || !this.points.has(t)) this.points.set(t, point);
     }
 
-    forget() {
-      for (const t of this.points.keys()) if (t < this.from || t > this.end) this.points.delete(t);
+    /** The seconds of the points from `first` on, oldest first, gaps included. */
+    times(first = this.from) {
+      if (this.end === null || first === null) return [];
+      return Array.from({ length: (this.end - first) / this.step + 1 }, (_, i) => first + i * this.step);
+    }
+
+    timeText(t) {
+      return moment(fromUnix(t), this.step < 60 ? toSecond : toMinute);
+    }
+
+    fired() {
+      return this.events.filter(({ t, to }) => to === 'firing' && t >= this.from && t <= this.end);
     }
 
     value(t, path) {
@@ -227,7 +233,7 @@
     runs(path) {
       const runs = [];
       let run = null;
-      for (let t = this.from; this.end !== null && t <= this.end; t += this.step) {
+      for (const t of this.times()) {
         const value = this.value(t, path);
         const process = this.points.get(t)?.process;
         if (!value) run = null;
@@ -240,7 +246,7 @@
     /** Rates per second by aspect: means of the last 10 seconds. */
     rates() {
       const sums = new Map();
-      for (let t = this.end; this.end !== null && t > this.end - 10; t -= this.step) {
+      for (const t of this.times().filter((t) => t > this.end - 10)) {
         for (const [aspect, rate] of Object.entries(this.points.get(t)?.aspects ?? {})) {
           const [sum, n] = sums.get(aspect) ?? [0, 0];
           sums.set(aspect, [sum + rate, n + 1]);
@@ -250,7 +256,7 @@
     }
   }
 
-  // ---- Charts -------------------------------------------------------------------------------------------------------
+  // ---- Charts
 
   const HEIGHT = 132;
   const TOP = 8;
@@ -278,62 +284,78 @@
     return ticks;
   }
 
+  function axisLabel({ text, x, y, anchor }) {
+    const label = document.createElementNS('http://www.w3.org/2000/svg', 'text');
+    setText(label, text);
+    setAttributes(label, { x, y, 'text-anchor': anchor });
+    return label;
+  }
+
   class Chart {
     constructor(host) {
-      const { chart, second, kind, unit, secondUnit, label } = host.dataset;
-      Object.assign(this, { host, kind, label, tier: null, cursor: null, stale: true });
-      this.series = [{ path: chart, unit }];
-      if (second) this.series.push({ path: second, unit: secondUnit });
+      const { chart, second, label } = host.dataset;
+      const section = host.closest('section');
+      const fieldOf = (path) => ({ path, ...section.querySelector(`[data-field="${path}"]`).dataset });
+      this.series = [chart, second].filter(Boolean).map(fieldOf);
+      Object.assign(this, { host, label, kind: this.series[0].kind, tier: null, first: null, cursor: null });
+      setAttributes(host, { tabindex: 0, role: 'slider', 'aria-roledescription': 'chart' });
       host.append(byId('t-chart').content.cloneNode(true));
       host.after(byId('t-reading').content.cloneNode(true));
-      this.labels = host.querySelector('.labels');
-      this.paths = {};
-      for (const path of host.querySelectorAll('path')) this.paths[path.getAttribute('class')] = path;
-      const section = host.closest('section');
-      this.reading = section.querySelector('.reading');
-      this.hint = section.querySelector('.hint');
-      this.table = new PointTable(section.querySelector('details.table'), this);
+      [this.svg, this.labels] = [host.querySelector('svg'), host.querySelector('.labels')];
+      this.paths = all('path', host);
+      [this.reading, this.hint] = [section.querySelector('.reading'), section.querySelector('.hint')];
+      this.table = new PointTable(section.querySelector('.table'), this);
       this.listen();
     }
 
     listen() {
       const { host } = this;
       host.addEventListener('keydown', (event) => this.key(event));
-      host.addEventListener('pointermove', (event) => this.point(event));
-      host.addEventListener('pointerdown', (event) => this.point(event));
-      host.addEventListener('pointerleave', () => this.read(null));
-      host.addEventListener('blur', () => this.read(null));
+      for (const type of ['pointermove', 'pointerdown']) host.addEventListener(type, (event) => this.point(event));
+      for (const type of ['pointerleave', 'blur']) host.addEventListener(type, () => this.read(null));
       new ResizeObserver(() => this.draw()).observe(host);
     }
 
     show(tier) {
       if (tier !== this.tier) this.cursor = null;
       this.tier = tier;
-      setAttribute(this.host, 'aria-label', `${this.label}, ${tier.words}`);
+      setAttributes(this.host, { 'aria-label': `${this.label}, ${tier.words}` });
       this.draw();
       this.table.draw();
     }
 
     draw() {
-      const width = this.host.clientWidth;
       const { tier } = this;
-      if (!tier || tier.end === null || width === 0) return;
-      const runs = this.series.map(({ path }) => tier.runs(path));
+      const width = this.host.clientWidth;
+      const runs = this.series.map(({ path }) => tier?.runs(path) ?? []);
       const points = runs.flat().flatMap((run) => run.points);
-      const scale = niceScale(points.flatMap(({ min, max }) => [min, max]), this.kind);
-      this.first = points.length ? Math.min(...points.map(({ t }) => t)) : null;
-      const ticks = this.valueTicks(scale);
-      const left = 10 + Math.max(...ticks.map(({ text }) => text.length)) * 6.8;
-      const span = tier.end - tier.from;
-      this.area = { left, right: width - RIGHT };
-      this.x = (t) => round(left + ((t - tier.from) / span) * (width - RIGHT - left));
-      this.y = (value) => round(BOTTOM - ((value - scale.low) / (scale.high - scale.low)) * (BOTTOM - TOP));
-      this.drawAxes(ticks);
-      this.drawRuns(runs);
+      this.first = points.length > 0 ? Math.min(...points.map(({ t }) => t)) : null;
+      setAttributes(this.svg, { hidden: this.first === null ? '' : null });
+      setText(this.hint, this.first === null ? 'no points yet' : '');
+      if (this.first !== null && width > 0) this.drawPoints(runs, points, width - RIGHT);
       this.drawCursor();
     }
 
-    valueTicks({ low, high, step }) {
+    drawPoints(runs, points, right) {
+      const { tier } = this;
+      const { low, high, step } = niceScale(points.flatMap(({ min, max }) => [min, max]), this.kind);
+      const ticks = this.valueTicks(low, high, step);
+      const left = 10 + Math.max(...ticks.map(({ text }) => text.length)) * 6.8;
+      this.area = { left, right };
+      this.x = (t) => round(left + ((t - tier.from) / (tier.end - tier.from)) * (right - left));
+      this.y = (value) => round(BOTTOM - ((value - low) / (high - low)) * (BOTTOM - TOP));
+      this.drawAxes(ticks);
+      this.drawRuns(runs);
+    }
+
+    drawPaths(paths) {
+      for (const path of this.paths) {
+        const d = paths[path.getAttribute('class')];
+        if (d !== undefined) setAttributes(path, { d });
+      }
+    }
+
+    valueTicks(low, high, step) {
       const unit = this.kind === 'percent' ? ' %' : this.kind === 'rate' ? ' /s' : '';
       const ticks = [];
       for (let i = 0; low + i * step <= high + step / 2; i++) ticks.push(low + i * step);
@@ -345,7 +367,6 @@
 
     drawAxes(ticks) {
       const { tier, area } = this;
-      const clock = tier.step === 1 ? toSecond : toMinute;
       const labels = ticks.map(({ value, text }) => ({ text, x: area.left - 6, y: this.y(value) + 4, anchor: 'end' }));
       // A label needs 70 pixels; every second or fourth tick is left out until they fit.
       const room = Math.floor((area.right - area.left) / 70);
@@ -354,35 +375,26 @@
       const times = timeTicks(tier.from, tier.end, step);
       for (const t of times) {
         const x = Math.min(Math.max(this.x(t), area.left + 14), area.right - 18);
-        labels.push({ text: clock.format(fromUnix(t)), x, y: HEIGHT - 4, anchor: 'middle' });
+        labels.push({ text: tier.clock.format(fromUnix(t)), x, y: HEIGHT - 4, anchor: 'middle' });
       }
       const lines = ticks.map(({ value }) => `M${area.left} ${this.y(value)}H${area.right}`);
       const marks = times.map((t) => `M${this.x(t)} ${BOTTOM}v4`);
-      setAttribute(this.paths.grid, 'd', [...lines, ...marks].join(''));
-      this.drawLabels(labels);
-    }
-
-    drawLabels(labels) {
-      const { children } = this.labels;
-      while (children.length > labels.length) this.labels.lastChild.remove();
-      while (children.length < labels.length) {
-        this.labels.append(document.createElementNS('http://www.w3.org/2000/svg', 'text'));
-      }
-      labels.forEach(({ text, x, y, anchor }, i) => {
-        setText(children[i], text);
-        setAttributes(children[i], { x: round(x), y: round(y), 'text-anchor': anchor });
-      });
+      this.drawPaths({ axes: [...lines, ...marks].join('') });
+      this.labels.replaceChildren(...labels.map(axisLabel));
     }
 
     drawRuns([first, second = []]) {
-      setAttribute(this.paths.line, 'd', this.line(first));
-      setAttribute(this.paths.line2, 'd', this.line(second));
-      setAttribute(this.paths.band, 'd', this.band(first));
-      setAttribute(this.paths.band2, 'd', this.band(second));
-      const gaps = this.gaps(first);
-      setAttribute(this.paths.gap, 'd', gaps);
-      setAttribute(this.paths.restart, 'd', this.restarts(first));
-      setText(this.hint, gaps === '' ? '' : first.length === 0 ? 'no points in this span' : 'hatched: not known');
+      const gap = this.gaps(first);
+      this.drawPaths({
+        gap,
+        band: this.band(first),
+        band2: this.band(second),
+        line: this.line(first),
+        line2: this.line(second),
+        restart: this.restarts(first),
+        event: this.tier.fired().map(({ t }) => `M${this.x(t)} ${BOTTOM}V${TOP}l-4 -7h8l-4 7`).join(''),
+      });
+      if (gap) setText(this.hint, 'hatched: not known');
     }
 
     line(runs) {
@@ -398,14 +410,15 @@
     }
 
     gaps(runs) {
-      const { tier } = this;
-      const starts = [tier.from, ...runs.map(({ points }) => points.at(-1).t)];
-      const ends = [...runs.map(({ points }) => points[0].t), tier.end];
-      const gaps = starts.map((start, i) => ({ start, end: ends[i], inner: i > 0 && i < runs.length }));
-      return gaps
-        .filter(({ start, end, inner }) => end - start > (inner ? tier.step : 0))
-        .map(({ start, end }) => `M${this.x(start)} ${TOP}H${this.x(end)}V${BOTTOM}H${this.x(start)}Z`)
-        .join('');
+      const { from, end, step } = this.tier;
+      const known = [from - step, ...runs.flatMap(({ points }) => [points[0].t, points.at(-1).t]), end + step];
+      let path = '';
+      for (let i = 0; i < known.length; i += 2) {
+        const [start, stop] = [Math.max(known[i], from), Math.min(known[i + 1], end)];
+        const isGap = known[i + 1] - known[i] > step;
+        if (isGap) path += `M${this.x(start)} ${TOP}H${this.x(stop)}V${BOTTOM}H${this.x(start)}Z`;
+      }
+      return path;
     }
 
     restarts(runs) {
@@ -440,14 +453,16 @@
     }
 
     drawCursor() {
-      const { tier, host, paths, first } = this;
+      const { tier, host, first } = this;
       if (this.cursor !== null) this.cursor = first === null ? null : Math.min(Math.max(this.cursor, first), tier.end);
       const { cursor } = this;
       const text = cursor === null ? '' : this.readingText(cursor);
       const value = cursor === null ? null : tier.value(cursor, this.series[0].path);
       setText(this.reading, text);
-      setAttribute(paths.cursor, 'd', cursor === null ? '' : `M${this.x(cursor)} ${TOP}V${BOTTOM}`);
-      setAttribute(paths.mark, 'd', value ? `M${this.x(cursor)} ${this.y(value.mean)}h.1` : '');
+      this.drawPaths({
+        cursor: cursor === null ? '' : `M${this.x(cursor)} ${TOP}V${BOTTOM}`,
+        point: value ? `M${this.x(cursor)} ${this.y(value.mean)}h.1` : '',
+      });
       // Constant while nothing is read: numbers that change on their own are not announced.
       setAttributes(host, {
         'aria-valuemin': cursor === null ? 0 : first,
@@ -458,173 +473,130 @@
     }
 
     readingText(t) {
-      const time = moment(fromUnix(t), this.tier.step < 60 ? toSecond : toMinute);
       const values = this.series.map(({ path, unit }) => this.valueText(this.tier.value(t, path), unit));
-      return `${time}: ${values.every((text) => text === null) ? 'not known' : values.filter(Boolean).join(', ')}`;
+      return `${this.tier.timeText(t)}: ${values.filter(Boolean).join(', ') || 'not known'}`;
     }
 
     valueText(value, unit) {
-      if (!value) return null;
-      const range = ` (min ${FORMATS[this.kind](value.min)}, max ${FORMATS[this.kind](value.max)})`;
-      return withUnit(value.mean, this.kind, unit) + (this.tier.step === 1 ? '' : range);
+      if (!value) return '';
+      const format = FORMATS[this.kind];
+      const range = this.tier.step === 1 ? '' : ` (min ${format(value.min)}, max ${format(value.max)})`;
+      return withUnit(value.mean, this.kind, unit) + range;
     }
   }
 
   /** The points of a chart as a table, newest first; filled only while it is open. */
   class PointTable {
     constructor(details, chart) {
-      Object.assign(this, { details, chart, rows: new Map(), tier: null });
-      [this.head, this.body] = [details.querySelector('thead'), details.querySelector('tbody')];
-      setAttribute(details.querySelector('.scroll'), 'aria-label', `${chart.label}: points`);
+      Object.assign(this, { details, chart });
+      const rows = { key: (t) => `${chart.tier.name} ${t}`, create: (t) => ({ node: cells('td', this.texts(t)) }) };
+      this.rows = new Rows(details.querySelector('tbody'), rows);
+      setAttributes(details.querySelector('.scroll'), { 'aria-label': `Points: ${chart.label}` });
       details.addEventListener('toggle', () => this.draw());
     }
 
     draw() {
-      const { tier, first } = this.chart;
-      if (!this.details.open || !tier || tier.end === null) return;
-      if (tier !== this.tier) this.clear(tier);
-      const rows = new Map();
-      let place = this.body.firstElementChild;
-      for (let t = tier.end; first !== null && t >= first; t -= tier.step) {
-        const row = this.rows.get(t) ?? this.row(t);
-        if (row === place) place = place.nextElementSibling;
-        else this.body.insertBefore(row, place);
-        rows.set(t, row);
-      }
-      for (const [t, row] of this.rows) if (!rows.has(t)) row.remove();
-      this.rows = rows;
+      const { details, chart } = this;
+      const { tier, first, series } = chart;
+      if (!details.open || !tier) return;
+      const columns = tier.step === 1 ? [''] : [', mean', ', min', ', max'];
+      const names = series.flatMap(({ unit }) => columns.map((column) => unitOf(2, unit) + column));
+      details.querySelector('thead').replaceChildren(cells('th', ['time', ...names]));
+      this.rows.show(tier.times(first).reverse());
     }
 
-    clear(tier) {
-      this.tier = tier;
-      this.rows.clear();
-      this.body.replaceChildren();
-      const names = this.chart.series.flatMap(({ unit }) => {
-        const name = unitOf(2, unit);
-        return tier.step === 1 ? [name] : [`${name}, mean`, 'min', 'max'];
-      });
-      this.head.replaceChildren(this.cells('th', ['time', ...names]));
-    }
-
-    row(t) {
-      const { tier, chart } = this;
-      const format = FORMATS[chart.kind];
-      const texts = chart.series.flatMap(({ path }) => {
-        const value = tier.value(t, path);
-        if (!value) return tier.step === 1 ? ['not known'] : ['not known', '', ''];
-        return (tier.step === 1 ? [value.mean] : [value.mean, value.min, value.max]).map(format);
-      });
-      return this.cells('td', [moment(fromUnix(t), tier.step < 60 ? toSecond : toMinute), ...texts]);
-    }
-
-    cells(tag, texts) {
-      const row = document.createElement('tr');
-      for (const text of texts) {
-        const cell = document.createElement(tag);
-        cell.textContent = text;
-        if (tag === 'th') cell.scope = 'col';
-        row.append(cell);
-      }
-      return row;
+    texts(t) {
+      const { tier, kind, series } = this.chart;
+      const keys = tier.step === 1 ? ['mean'] : ['mean', 'min', 'max'];
+      const values = series.flatMap(({ path }) => keys.map((key) => tier.value(t, path)?.[key]));
+      return [tier.timeText(t), ...values.map((value) => (value === undefined ? 'not known' : FORMATS[kind](value)))];
     }
   }
 
-  // ---- State --------------------------------------------------------------------------------------------------------
+  function cells(tag, texts) {
+    const row = document.createElement('tr');
+    for (const text of texts) {
+      const cell = document.createElement(tag);
+      cell.textContent = text;
+      if (tag === 'th') cell.scope = 'col';
+      row.append(cell);
+    }
+    return row;
+  }
+
+  // ---- State
 
   const tiers = Object.fromEntries(Object.keys(TIERS).map((name) => [name, new Tier(name)]));
   const state = {
     span: 'hour',
     paused: false,
-    /** The last JSON page, and when it came. */
     page: null,
     answeredAt: null,
-    /** Polls that have failed in a row, and why the last one did. */
     failures: 0,
     reason: '',
     seriesError: '',
-    nextTry: null,
+    nextTry: 0,
+    verdict: { worst: 'pending', text: '', short: 'connecting' },
   };
 
   const connectionState = () =>
     state.paused ? 'paused' : state.failures > 0 ? 'lost' : state.page ? 'live' : 'connecting';
 
-  // ---- Views --------------------------------------------------------------------------------------------------------
-
-  const rowKey = ({ name }) => name;
-
-  function fillAlert({ node, slots }, rule) {
-    const { name, severity, state: phase, description = '' } = rule;
-    setAttributes(node, { 'data-alert': name, 'data-state': phase, 'data-severity': severity });
-    setIcon(slots.icon, phase === 'resolved' ? 'ok' : phase === 'pending' ? 'pending' : severity);
-    setText(slots.word, phase === 'resolved' ? 'resolved' : severity);
-    setText(slots.name, name);
-    setText(slots.text, description);
-    ({ firing: fillFiring, pending: fillPending, resolved: fillResolved })[phase]?.(slots, rule);
-  }
+  // ---- Views
 
   const now = () => parseTime(state.page.at);
   const secondsSince = (time) => (now() - parseTime(time)) / 1000;
 
-  function fillFiring(slots, { since, fired_total: fired = 0 }) {
-    setText(slots.lead, 'firing since ');
-    setTime(slots.since, parseTime(since));
-    setText(slots.tail, ` (${duration(secondsSince(since))}${fired > 1 ? `; fired ${count(fired)} times` : ''})`);
-    fillRest(slots);
+  /** Fills a row of template `t-row`. Times are dates, `progress` is a pair of done and whole. */
+  function fillRow({ node, slots }, attributes, { icon, since, until, format, progress, ...texts }) {
+    setAttributes(node, attributes);
+    setAttributes(slots.icon, { href: `#i-${icon}` });
+    for (const name of ['word', 'name', 'lead', 'join', 'tail', 'text']) setText(slots[name], texts[name] ?? '');
+    setTime(slots.since, since, format);
+    setTime(slots.until, until, format);
+    slots.progress.hidden = !progress;
+    if (progress) setAttributes(slots.progress, { value: progress[0], max: progress[1] });
   }
 
-  function fillPending(slots, { since, for_seconds: whole = 0 }) {
+  function fillAlert(row, { name, severity, state: phase, description: text, ...rule }) {
+    const attributes = { 'data-alert': name, 'data-state': phase, 'data-severity': severity };
+    const describe = { firing: describeFiring, pending: describePending, resolved: describeResolved }[phase];
+    fillRow(row, attributes, { icon: severity, word: severity, name, text, ...describe?.(rule) });
+  }
+
+  function describeFiring({ since, fired_total: fired = 0 }) {
+    const times = fired > 1 ? `; fired ${count(fired)} times` : '';
+    const tail = ` (${duration(secondsSince(since))}${times})`;
+    return { lead: 'firing since ', since: parseTime(since), tail };
+  }
+
+  function describePending({ since, for_seconds: whole = 0 }) {
     const elapsed = Math.min(Math.max(secondsSince(since), 0), whole);
-    setText(slots.lead, `pending ${progressText(elapsed, whole)}, since `);
-    setTime(slots.since, parseTime(since));
-    setText(slots.tail, '');
-    fillRest(slots);
-    setHidden(slots.progress, whole === 0);
-    if (whole > 0) setAttributes(slots.progress, { max: whole, value: Math.round(elapsed) });
+    const lead = `pending ${progressText(elapsed, whole)}, since `;
+    return { icon: 'pending', lead, since: parseTime(since), progress: [Math.round(elapsed), whole] };
   }
 
-  function fillResolved(slots, { since, resolved_at: until }) {
-    setText(slots.lead, '');
-    setTime(slots.since, since ? parseTime(since) : null, toMinute);
-    fillRest(slots, since ? '–' : 'at ', until);
-    setText(slots.tail, since && until ? ` (fired for ${duration((parseTime(until) - parseTime(since)) / 1000)})` : '');
+  function describeResolved({ since, resolved_at: until }) {
+    const [from, to] = [parseTime(since), parseTime(until)];
+    const tail = ` (fired for ${duration((to - from) / 1000)})`;
+    return { icon: 'ok', word: 'resolved', since: from, join: '–', until: to, tail, format: toMinute };
   }
 
-  function fillRest(slots, join = '', until = null) {
-    setText(slots.join, join);
-    setTime(slots.until, until ? parseTime(until) : null, toMinute);
-    setHidden(slots.progress, true);
+  function fillEvent(row, { t, alert: name, to: word }) {
+    const icon = { firing: 'problem', pending: 'pending' }[word] ?? 'ok';
+    fillRow(row, {}, { icon, word, name, since: fromUnix(t) });
   }
 
-  function fillInactive({ slots }, { name, severity, description = '' }) {
-    setIcon(slots.icon, severity);
-    setText(slots.word, severity);
-    setText(slots.name, name);
-    setText(slots.text, description);
+  function fillProblem(row, { kind, name, text }) {
+    fillRow(row, { [`data-${kind}`]: name }, { icon: 'problem', word: kind, name, text });
   }
 
-  function fillEvent({ slots }, { t, alert, to }) {
-    setIcon(slots.icon, { firing: 'problem', pending: 'pending' }[to] ?? 'ok');
-    setText(slots.word, to);
-    setText(slots.name, alert);
-    setTime(slots.since, fromUnix(t));
-  }
-
-  function fillProblem({ node, slots }, { kind, name, text }) {
-    setAttributes(node, { 'data-source': kind === 'source' ? name : null, 'data-rule': kind === 'rule' ? name : null });
-    setIcon(slots.icon, 'problem');
-    setText(slots.word, kind);
-    setText(slots.name, name);
-    setText(slots.text, text);
-  }
-
-  function fillSource({ node, slots }, { name, type, up, age_seconds: age, panics_total: panics, timeouts_total: late }) {
-    setAttributes(node, { 'data-source': name, 'data-up': up });
-    setIcon(slots.icon, up ? 'ok' : 'problem');
-    setText(slots.word, up ? 'up' : 'stale');
-    setText(slots.name, name);
-    setText(slots.lead, age === undefined ? 'has never reported' : `report ${age < 1 ? 'under 1 s' : duration(age)} old`);
-    const counts = [panics && plural(panics, 'panic'), late && plural(late, 'timeout')].filter(Boolean);
-    setText(slots.text, [type, ...counts].join(', '));
+  function fillSource(row, { name, type, up, age_seconds: age, panics_total: panics, timeouts_total: timeouts }) {
+    const lead = age === undefined ? 'never reported' : `${age < 1 ? 'under 1 s' : duration(age)} old`;
+    const counts = [panics && plural(panics, 'panic'), timeouts && plural(timeouts, 'timeout')];
+    const text = [type, ...counts].filter(Boolean).join(', ');
+    const [icon, word] = up ? ['ok', 'up'] : ['problem', 'stale'];
+    fillRow(row, { 'data-source': name, 'data-up': up }, { icon, word, name, lead, text });
   }
 
   function fillBar({ node, slots }, { name, value, size, text, total = '' }) {
@@ -636,86 +608,81 @@
     if (slots.bar.style.inlineSize !== width) slots.bar.style.inlineSize = width;
   }
 
-  const row = (fill) => ({ template: 't-row', key: rowKey, fill });
-  const bar = { template: 't-bar', key: rowKey, fill: fillBar, limit: 10, summary: (n) => `${n} more` };
+  const rows = (fill, key = ({ name }) => name) => ({ key, create: () => copyOf('t-row'), fill });
+  const bars = { ...rows(fillBar), create: () => copyOf('t-bar') };
+  const problemKey = ({ kind, name }) => `${kind} ${name}`;
+  const eventKey = ({ t, alert, to }) => `${t} ${to} ${alert}`;
+  const more = (n) => `${n} more`;
   const lists = {
-    alerts: new LongList('alerts', { ...row(fillAlert), limit: 12, summary: (n) => `${plural(n, 'more alert')}` }),
-    problems: new LongList('problems', {
-      ...row(fillProblem),
-      key: ({ kind, name }) => `${kind} ${name}`,
-      limit: 6,
-      summary: (n) => plural(n, 'more problem'),
-    }),
-    inactive: new LongList('inactive', { ...row(fillInactive), limit: 0, summary: (n) => `${plural(n, 'rule')} inactive` }),
-    events: new LongList('events', {
-      ...row(fillEvent),
-      key: ({ t, alert, to }) => `${t} ${to} ${alert}`,
-      limit: 0,
-      summary: (n) => plural(n, 'past transition'),
-    }),
-    aspects: new LongList('aspects', bar),
-    patterns: new LongList('patterns', bar),
-    sources: new LongList('sources', { ...row(fillSource), limit: 12, summary: (n) => plural(n, 'more source') }),
+    alerts: new LongList('alerts', 12, more, rows(fillAlert)),
+    problems: new LongList('problems', 6, more, rows(fillProblem, problemKey)),
+    inactive: new LongList('inactive', 0, (n) => `${plural(n, 'rule')} inactive`, rows(fillAlert)),
+    events: new LongList('events', 0, (n) => plural(n, 'past transition'), rows(fillEvent, eventKey)),
+    aspects: new LongList('aspects', 10, more, bars),
+    patterns: new LongList('patterns', 10, more, bars),
+    sources: new LongList('sources', 12, more, rows(fillSource)),
   };
-  const charts = Array.from(document.querySelectorAll('[data-chart]'), (host) => new Chart(host));
+  const charts = all('[data-chart]').map((host) => new Chart(host));
 
-  const rank = (order, value) => (order.indexOf(value) + order.length + 1) % (order.length + 1);
-
-  /** By state, severity, the newest first, then the name. */
   function compareAlerts(a, b) {
     return (
-      rank(LISTED_STATES, a.state) - rank(LISTED_STATES, b.state) ||
-      rank(SEVERITIES, a.severity) - rank(SEVERITIES, b.severity) ||
+      LISTED_STATES.indexOf(a.state) - LISTED_STATES.indexOf(b.state) ||
+      SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity) ||
       (b.since ?? '').localeCompare(a.since ?? '') ||
       a.name.localeCompare(b.name)
     );
   }
 
   function problemsOf({ rules = [], sources = [] }) {
-    const stale = sources.filter(({ up }) => !up).map((source) => ({ ...source, kind: 'source', text: staleText(source) }));
-    const failing = rules.filter(({ error }) => error).map(({ name, error }) => ({
-      kind: 'rule',
-      name,
-      text: `could not be evaluated: ${error}. Its state is the last one known.`,
-    }));
-    const series = { kind: 'page', name: '/parsec/series', text: `${state.seriesError}: the charts are not up to date.` };
-    return [...stale, ...failing, ...(state.seriesError ? [series] : [])];
+    const problems = [];
+    const add = (kind, name, text) => problems.push({ kind, name, text });
+    for (const source of sources) if (!source.up) add('source', source.name, staleText(source));
+    for (const { name, error } of rules) if (error) add('rule', name, `could not be evaluated: ${error}`);
+    if (state.seriesError) add('page', '/parsec/series', `${state.seriesError}: the charts are not up to date.`);
+    return problems;
   }
 
   function staleText({ age_seconds: age, error }) {
     const because = error ? ` (${error})` : '';
-    if (age === undefined) return `has not answered yet${because}: what it measures is missing.`;
+    if (age === undefined) return `has not answered yet${because}: its numbers are missing.`;
     return `has not answered for ${duration(age)}${because}: its numbers are the last good ones.`;
   }
 
-  /** What is wrong, as one line, and how bad it is. */
+  const is = (n, singular, rest) => `${plural(n, singular)} ${n === 1 ? 'is' : 'are'} ${rest}`;
+
+  /** What is wrong, as one line and in two or three words, and how bad it is. */
   function verdictOf({ rules = [] }, problems) {
-    const firing = rules.filter((rule) => rule.state === 'firing');
-    const pending = rules.filter((rule) => rule.state === 'pending').length;
-    const waiting = pending > 0 ? `, ${pending} pending` : '';
-    if (firing.length > 0) {
-      const found = SEVERITIES.map((severity) => [severity, firing.filter((rule) => rule.severity === severity).length]);
-      const parts = found.filter(([, n]) => n > 0);
-      const words = parts.map(([severity, n]) => `${n} ${severity}`).join(' and ');
-      const be = firing.length === 1 ? 'alert is firing' : 'alerts are firing';
-      return { worst: parts[0][0], text: `${words} ${be}${waiting}`, short: words };
+    const inState = (wanted) => rules.filter((rule) => rule.state === wanted);
+    const [firing, pending] = [inState('firing'), inState('pending').length];
+    const stale = problems.filter(({ kind }) => kind === 'source').length;
+    const others = problems.length - stale;
+    const notes = [
+      pending > 0 && `${pending} pending`,
+      stale > 0 && is(stale, 'source', 'stale'),
+      others > 0 && plural(others, stale > 0 ? 'other problem' : 'problem'),
+    ].filter(Boolean);
+    const countOf = (severity) => firing.filter((rule) => rule.severity === severity).length;
+    const found = SEVERITIES.filter((severity) => countOf(severity) > 0);
+    if (found.length > 0) {
+      const short = found.map((severity) => `${countOf(severity)} ${severity}`).join(', ');
+      const text = `${short} ${firing.length === 1 ? 'alert is' : 'alerts are'} firing`;
+      return { worst: found[0], text: [text, ...notes].join('; '), short };
     }
-    const trouble = problems.length > 0 ? `, but ${plural(problems.length, 'problem')}` : '';
-    const worst = pending > 0 ? 'pending' : trouble ? 'problem' : 'quiet';
-    const short = pending > 0 ? `${pending} pending` : trouble ? plural(problems.length, 'problem') : 'all quiet';
-    if (rules.length === 0) return { worst, text: `No alert rules are configured${trouble}`, short: trouble ? short : 'no rules' };
-    if (pending > 0) return { worst, text: `No alert is firing${waiting}${trouble}`, short };
-    if (trouble) return { worst, text: `No alert is firing or pending${trouble}`, short };
-    return { worst, text: 'All quiet: no alert is firing or pending', short };
+    const calm = pending > 0 ? 'No alert is firing' : 'No alert is firing or pending';
+    if (notes.length > 0) {
+      return { worst: pending > 0 ? 'pending' : 'problem', text: [calm, ...notes].join('; '), short: notes[0] };
+    }
+    if (rules.length === 0) return { worst: 'none', text: 'No alert rules are configured', short: 'no alert rules' };
+    return { worst: 'quiet', text: 'All quiet: no alert is firing or pending', short: 'all quiet' };
   }
 
   function showAlerts(page) {
     const { rules = [] } = page;
     const problems = problemsOf(page);
-    const { worst, text, short } = verdictOf(page, problems);
-    setAttribute(byId('state'), 'data-worst', worst);
-    setIcon(byId('verdict-icon'), worst === 'quiet' ? 'ok' : worst);
-    state.verdict = { worst, text, short };
+    state.verdict = verdictOf(page, problems);
+    const { worst } = state.verdict;
+    setAttributes(byId('state'), { 'data-worst': worst });
+    setAttributes(byId('verdict-icon'), { href: `#i-${{ quiet: 'ok', none: 'info' }[worst] ?? worst}` });
     lists.alerts.show(rules.filter((rule) => LISTED_STATES.includes(rule.state)).sort(compareAlerts));
     lists.inactive.show(rules.filter((rule) => rule.state === 'inactive'));
     lists.problems.show(problems);
@@ -729,54 +696,50 @@
   }
 
   function showSections(page) {
-    for (const section of document.querySelectorAll('[data-measured]')) {
-      setAttribute(section, 'data-measured', !page.unmeasured?.includes(section.id));
+    for (const section of all('[data-measured]')) {
+      setAttributes(section, { 'data-measured': !page.unmeasured?.includes(section.id) });
     }
-    for (const node of document.querySelectorAll('[data-field]')) showField(node, page);
-    const patterns = Object.keys(page.channels?.by_pattern ?? {}).length;
-    setText(byId('pattern-count'), `of ${plural(patterns, 'pattern')}`);
+    for (const node of all('[data-field]')) showField(node, page);
   }
 
   function showField(node, page) {
     const { field, kind, unit, missing = 'not known' } = node.dataset;
     // The number of entries is left out of the page when it is 0.
     const value = valueAt(page, field) ?? (field === 'cache.size_entries' ? 0 : undefined);
-    setAttribute(node, 'data-value', value ?? null);
+    setAttributes(node, { 'data-value': value ?? null });
     setText(node, value === undefined ? missing : withUnit(value, kind, unit));
   }
 
   const rateTier = () => tiers[state.span === 'hour' ? 'hour' : 'minute'];
 
-  function showAspects(page) {
+  function showAspects({ by_aspect: totals = {} } = {}) {
     const rates = rateTier().rates();
-    const totals = Object.entries(page.envelopes?.by_aspect ?? {});
-    const rows = totals.map(([name, value]) => ({ name, value, rate: rates.get(name) }));
-    rows.sort((a, b) => (b.rate ?? -1) - (a.rate ?? -1) || b.value - a.value || a.name.localeCompare(b.name));
-    const most = Math.max(...rows.map(({ rate = 0 }) => rate), 0) || 1;
-    lists.aspects.show(rows.map(({ name, value, rate }) => ({
+    const aspects = Object.entries(totals).map(([name, value]) => ({ name, value, rate: rates.get(name) ?? -1 }));
+    aspects.sort((a, b) => b.rate - a.rate || b.value - a.value);
+    const most = aspects[0]?.rate > 0 ? aspects[0].rate : 1;
+    lists.aspects.show(aspects.map(({ name, value, rate }) => ({
       name,
       value,
-      size: (rate ?? 0) / most,
-      text: rate === undefined ? '–' : withUnit(rate, 'rate', '/s'),
+      size: Math.max(rate, 0) / most,
+      text: rate < 0 ? '–' : `${decimal(rate)} /s`,
       total: `${count(value)} in total`,
     })));
-    const others = rates.get('other');
-    const together = others !== undefined && !totals.some(([name]) => name === 'other');
-    setText(byId('aspects-note'), rows.length === 0 ? 'No aspects.' : together ? `Those without a rate: ${decimal(others)} /s together.` : '');
+    const others = totals.other === undefined ? rates.get('other') : undefined;
+    const note = others === undefined ? '' : `Those without a rate: ${decimal(others)} /s together.`;
+    setText(byId('aspects-note'), aspects.length === 0 ? 'Nothing has been published.' : note);
   }
 
-  function showPatterns(page) {
-    const patterns = Object.entries(page.channels?.by_pattern ?? {});
-    patterns.sort(([a, n], [b, m]) => m - n || a.localeCompare(b));
+  function showPatterns({ by_pattern: counts = {} } = {}) {
+    const patterns = Object.entries(counts).sort(([, a], [, b]) => b - a);
     const most = patterns[0]?.[1] || 1;
     lists.patterns.show(patterns.map(([name, value]) => ({ name, value, size: value / most, text: count(value) })));
     setText(byId('patterns-note'), patterns.length === 0 ? 'No open channels.' : '');
+    setText(byId('pattern-count'), `of ${plural(patterns.length, 'pattern')}`);
   }
 
   function showSources({ sources = [] }) {
-    // Stale ones first: a list of many is cut.
     lists.sources.show([...sources].sort((a, b) => a.up - b.up));
-    setText(byId('sources-note'), sources.length === 0 ? 'No sources are configured.' : '');
+    setText(byId('sources-note'), sources.length === 0 ? 'No source is configured.' : '');
     const stale = sources.filter(({ up }) => !up).length;
     setText(byId('source-count'), `sources: ${sources.length - stale} up${stale > 0 ? `, ${stale} stale` : ''}`);
   }
@@ -785,67 +748,55 @@
     const tier = tiers[state.span];
     for (const chart of charts) chart.show(tier);
     lists.events.show([...tier.events].reverse());
-    if (tier.end === null) return setText(byId('range'), `Charts: ${tier.words}, no points yet.`);
-    const clock = tier.step === 1 ? toSecond : toMinute;
-    const [from, to] = [tier.from, tier.end].map((t) => moment(fromUnix(t), clock));
-    setText(byId('range'), `Charts: ${tier.words}, ${from} to ${to}; ${tier.each}.`);
+    if (tier.end === null) return setText(byId('range'), `Charts of the ${tier.words}: no points yet.`);
+    const [from, to] = [tier.from, tier.end].map((t) => moment(fromUnix(t), tier.clock));
+    const fired = tier.fired().length > 0 ? ' ▼ an alert fired.' : '';
+    setText(byId('range'), `Charts of the ${tier.words}, ${from} to ${to}; ${tier.each}.${fired}`);
   }
 
   function showPage() {
     const { page } = state;
-    setHidden(byId('main'), false);
+    byId('main').hidden = false;
     showAlerts(page);
     showSections(page);
-    showAspects(page);
-    showPatterns(page);
+    showAspects(page.envelopes);
+    showPatterns(page.channels);
     showSources(page);
     const uptime = secondsSince(page.started_at);
     setText(byId('uptime'), `telemetry up ${duration(uptime)}`);
-    setAttribute(byId('uptime'), 'title', `since ${moment(parseTime(page.started_at))}`);
+    setAttributes(byId('uptime'), { title: `since ${moment(parseTime(page.started_at))}` });
   }
 
-  const answered = () => (state.answeredAt ? moment(state.answeredAt) : '');
+  const answered = () => moment(state.answeredAt);
 
-  function connectionText() {
-    const age = Math.max(1, Math.round((Date.now() - state.answeredAt) / 1000));
-    const wait = state.nextTry === null ? 0 : Math.ceil((state.nextTry - Date.now()) / 1000);
-    const next = wait > 0 ? `next try in ${wait} s` : 'trying now';
-    switch (connectionState()) {
-      case 'paused':
-        return state.page ? `paused, values of ${answered()}` : 'paused';
-      case 'lost':
-        return `${state.reason}${state.page ? ` since ${answered()}` : ''}, ${next}`;
-      case 'live':
-        return `live, ${age} s ago`;
-      default:
-        return 'connecting';
-    }
+  function connectionText(connection) {
+    const since = (text) => (state.page ? `${text} ${answered()}` : '');
+    if (connection === 'paused') return `paused${since(', values of')}`;
+    if (connection === 'live') return `live, ${Math.max(1, Math.round((Date.now() - state.answeredAt) / 1000))} s ago`;
+    if (connection === 'connecting') return connection;
+    const wait = Math.ceil((state.nextTry - Date.now()) / 1000);
+    return `${state.reason}${since(' since')}, ${wait > 0 ? `next try in ${wait} s` : 'trying now'}`;
   }
 
-  const SIGNS = { critical: '✖', warning: '▲', info: 'ℹ', pending: '…', problem: '!', quiet: '✔' };
+  const SIGNS = { critical: '✖', warning: '▲', info: 'ℹ', pending: '…', problem: '!', none: '–', quiet: '✔' };
 
-  /** What changes with time alone. */
   function showConnection() {
     const connection = connectionState();
     const lost = connection === 'lost';
-    const text = connectionText();
-    setAttribute(document.body, 'data-state', connection);
+    const text = connectionText(connection);
+    setAttributes(document.body, { 'data-state': connection });
     setText(byId('connection'), text);
-    setHidden(byId('lost'), !lost);
+    byId('lost').hidden = !lost;
     setText(byId('lost-text'), lost ? `${text}.` : '');
     setText(byId('lost-dated'), lost && state.page ? `Everything below is of ${answered()}.` : '');
-    if (state.verdict) {
-      const { worst, text: verdict, short } = state.verdict;
-      setText(byId('verdict'), lost ? `At ${answered()}: ${verdict}` : verdict);
-      document.title = `${lost ? '? no answer' : `${SIGNS[worst]} ${short}`} – parsec ${location.host}`;
-    } else {
-      document.title = `${lost ? '? no answer – ' : ''}parsec ${location.host}`;
-    }
+    const { worst, text: verdict, short } = state.verdict;
+    setText(byId('verdict'), lost && state.page ? `At ${answered()}: ${verdict}` : verdict);
+    document.title = `${lost ? '? no answer' : `${SIGNS[worst]} ${short}`} – parsec ${location.host}`;
   }
 
-  // ---- Announcements to screen readers ------------------------------------------------------------------------------
+  // ---- Announcements to screen readers
 
-  const said = { states: null, connection: 'connecting', startedAt: null };
+  const said = { states: null, connection: 'connecting' };
 
   /** The time makes each text differ from the last one: an equal one is not announced. */
   const say = (id, text) => setText(byId(id), `${toSecond.format(new Date())}: ${text}`);
@@ -853,31 +804,30 @@
   function announceRules({ rules = [] }) {
     const before = said.states;
     said.states = new Map(rules.map((rule) => [rule.name, rule.state]));
-    if (before === null) return;
-    const changed = rules.filter(({ name, state: phase }) => {
-      const last = before.get(name) ?? 'inactive';
-      return last !== phase && !(last === 'resolved' && phase === 'inactive');
+    const changed = rules.filter((rule) => {
+      const last = before?.get(rule.name) ?? 'inactive';
+      return before && last !== rule.state && !(last === 'resolved' && rule.state === 'inactive');
     });
-    const urgent = changed.filter((rule) => rule.severity === 'critical' && rule.state === 'firing');
-    const others = changed.filter((rule) => !urgent.includes(rule));
-    if (urgent.length > 0) say('say-critical', sentence(urgent));
-    if (others.length > 0) say('say', sentence(others));
+    const isUrgent = (rule) => rule.severity === 'critical' && rule.state === 'firing';
+    sayRules('say-critical', changed.filter(isUrgent));
+    sayRules('say', changed.filter((rule) => !isUrgent(rule)));
   }
 
-  function sentence(rules) {
+  function sayRules(id, rules) {
     const named = rules.slice(0, 3).map((rule) => `${rule.severity} alert ${rule.name} is ${rule.state}`);
-    return [...named, ...(rules.length > 3 ? [`${rules.length - 3} more`] : [])].join(', ');
+    if (rules.length > 3) named.push(`${rules.length - 3} more`);
+    if (named.length > 0) say(id, named.join(', '));
   }
 
   function announceConnection() {
     const connection = connectionState();
     if (connection === said.connection) return;
-    if (connection === 'lost') say('say', 'no answer from the server');
-    else if (said.connection !== 'connecting') say('say', connection);
+    const texts = { lost: 'no answer from the server', paused: 'paused', live: 'live again' };
+    if (connection === 'lost' || said.connection !== 'connecting') say('say', texts[connection]);
     said.connection = connection;
   }
 
-  // ---- Polling ------------------------------------------------------------------------------------------------------
+  // ---- Polling
 
   class StatusError extends Error {}
 
@@ -903,28 +853,29 @@
     // The tier of a day has no rates by aspect.
     const needed = new Set([tiers[state.span], rateTier()]);
     const due = [...needed].filter((tier) => performance.now() >= tier.due);
-    try {
-      await Promise.all(due.map(async (tier) => tier.merge(await fetchJson(`/parsec/series${tier.query()}`))));
-      state.seriesError = '';
-    } catch (error) {
-      state.seriesError = reasonOf(error);
-    }
-    if (due.length > 0) showCharts();
+    const answers = await Promise.allSettled(due.map((tier) => tier.refresh()));
+    if (due.length === 0) return;
+    const failed = answers.find(({ status }) => status === 'rejected');
+    state.seriesError = failed ? reasonOf(failed.reason) : '';
+    showCharts();
   }
 
+  async function refreshPage() {
+    const page = await fetchJson('/parsec/metrics');
+    if (!page?.at || !page.started_at) throw new SyntaxError('not a metrics page');
+    return page;
+  }
+
+  /** Both requests end before the next poll, also when one of them fails. */
   async function refresh() {
-    const series = refreshSeries();
-    try {
-      const page = await fetchJson('/parsec/metrics');
-      await series;
-      Object.assign(state, { page, answeredAt: new Date(), failures: 0 });
-      announceRules(page);
-      showPage();
-    } catch (error) {
-      // Also after a failure: the next poll must not overlap this one.
-      await series;
-      Object.assign(state, { failures: state.failures + 1, reason: reasonOf(error) });
+    const [answer] = await Promise.allSettled([refreshPage(), refreshSeries()]);
+    if (answer.status === 'rejected') {
+      Object.assign(state, { failures: state.failures + 1, reason: reasonOf(answer.reason) });
+      return;
     }
+    Object.assign(state, { page: answer.value, answeredAt: new Date(), failures: 0 });
+    announceRules(state.page);
+    showPage();
   }
 
   let timer = 0;
@@ -933,15 +884,19 @@
 
   async function poll() {
     clearTimeout(timer);
-    if (polling) return void (again = true);
+    again = polling;
+    if (polling || document.hidden) return;
     polling = true;
-    state.nextTry = null;
+    state.nextTry = 0;
     showConnection();
-    await refresh();
-    polling = false;
-    schedule();
-    announceConnection();
-    showConnection();
+    try {
+      await refresh();
+    } finally {
+      polling = false;
+      schedule();
+      announceConnection();
+      showConnection();
+    }
   }
 
   function schedule() {
@@ -952,11 +907,11 @@
     timer = setTimeout(poll, seconds * 1000);
   }
 
-  // ---- Controls -----------------------------------------------------------------------------------------------------
+  // ---- Controls
 
   function pause(paused) {
     state.paused = paused;
-    setAttribute(byId('pause'), 'aria-pressed', paused);
+    setAttributes(byId('pause'), { 'aria-pressed': paused });
     if (paused) clearTimeout(timer);
     else poll();
     announceConnection();
@@ -966,12 +921,12 @@
   /** The span of the address's fragment, so that a reload and a copied address keep it. */
   function spanOfAddress() {
     const name = location.hash.slice(1);
-    return name in TIERS ? name : 'hour';
+    return Object.hasOwn(TIERS, name) ? name : 'hour';
   }
 
   async function choose(span) {
     state.span = span;
-    document.querySelector(`[name=span][value=${span}]`).checked = true;
+    for (const radio of all('[name=span]')) radio.checked = radio.value === span;
     tiers[span].restart();
     showCharts();
     if (!state.paused) return poll();
@@ -980,7 +935,7 @@
 
   byId('pause').addEventListener('click', () => pause(!state.paused));
   byId('retry').addEventListener('click', poll);
-  for (const radio of document.querySelectorAll('[name=span]')) {
+  for (const radio of all('[name=span]')) {
     radio.addEventListener('change', () => {
       history.replaceState(null, '', `#${radio.value}`);
       choose(radio.value);
