@@ -18,8 +18,8 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-laUH/QmmxC15jmMDnbiolS2BpAw3EG7khSvuo0zPVNM='; \
-    style-src 'sha256-97eAaFMhX5T/R0N1P18sTjivZWEdxr/EoU0qmpp6CYE='; \
+    script-src 'sha256-5N8aq5ulPJY4gZvhxNDgEMtBTRDnMO3CzbOToODlyOY='; \
+    style-src 'sha256-HP497FlR7zgvrjCeVVQ2mkdol+jzCh1Wj/rZQNOKx9o='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
 
