@@ -20,7 +20,7 @@ mod support {
 
 const JSON: &str = "/parsec/metrics";
 /// Every path that is no probe, one of them unknown.
-const GUARDED: [&str; 5] = ["/", JSON, "/parsec/telemetry/metrics", "/metrics", "/no"];
+const GUARDED: [&str; 6] = ["/", JSON, "/parsec/telemetry/metrics", "/metrics", "/parsec/series", "/no"];
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 #[test]

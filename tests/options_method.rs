@@ -23,8 +23,8 @@ mod support {
 }
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
-const PATHS: [&str; 7] =
-    ["/", "/parsec/metrics", "/parsec/telemetry/metrics", "/metrics", "/healthz", "/readyz", "/no"];
+const PATHS: [&str; 8] =
+    ["/", "/parsec/metrics", "/parsec/telemetry/metrics", "/metrics", "/parsec/series", "/healthz", "/readyz", "/no"];
 
 #[test]
 fn options_is_answered_with_204_and_the_methods_on_every_path() {

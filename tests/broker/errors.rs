@@ -64,7 +64,7 @@ async fn rejected_request_says_what_to_do_and_changes_nothing() {
             _ => assert_eq!(text.lines().count(), 1, "{row}: {text}"),
         }
     }
-    let snapshot = broker.snapshot().await;
+    let snapshot = broker.wait_until("the issued token", |s| s.tokens.issued_last_hour > 0).await;
     assert_eq!(snapshot.channels.total_active, 0, "{snapshot:?}");
     assert_eq!(snapshot.envelopes.by_aspect.values().sum::<u64>(), 0, "{snapshot:?}");
     assert_eq!(snapshot.tokens.issued_last_hour, 1, "{snapshot:?}");

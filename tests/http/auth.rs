@@ -8,13 +8,13 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHEN
 use http::{HeaderValue, Method, StatusCode};
 use parsec_telemetry::{Aggregator, Server};
 
-use crate::support::page::{HEALTH, INDEX, JSON, Page, READY, TEXT, answer, call, get, parse_snapshot, text};
+use crate::support::page::{HEALTH, INDEX, JSON, Page, READY, SERIES, TEXT, answer, call, get, parse_snapshot, text};
 use crate::support::program::find_program;
 use crate::support::server::RunningServer;
 
 const TOKEN: &str = "s3cret-Token.~+/==";
 const UNKNOWN: &str = "/no/such";
-const PROTECTED: [&str; 4] = [INDEX, JSON, TEXT, UNKNOWN];
+const PROTECTED: [&str; 5] = [INDEX, JSON, TEXT, SERIES, UNKNOWN];
 const PROBES: [&str; 2] = [HEALTH, READY];
 
 /// The body of a 401 response.

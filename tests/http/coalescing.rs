@@ -8,14 +8,14 @@ use parsec_telemetry::{Aggregator, EnvelopeCounters, Server};
 
 use crate::NEVER;
 use crate::support::page::{JSON, TEXT, answer, get, snapshot, text, uncached};
-use crate::support::sources::{CountsCalls, Gate};
+use crate::support::sources::{CountsCalls, Gate, frozen_aggregator};
 
 /// With an age of zero, the call in flight serves the first request and the next call all others.
 #[test]
 fn a_thousand_concurrent_requests_cost_at_most_two_calls() {
     for (max_age, most) in [(Duration::ZERO, 2), (NEVER, 1)] {
         let gate = Gate::default();
-        let server = Server::builder(Aggregator::new().source(gate.source()))
+        let server = Server::builder(frozen_aggregator().source(gate.source()))
             .scrape_timeout(NEVER)
             .max_snapshot_age(max_age)
             .build();
@@ -34,7 +34,7 @@ fn a_thousand_concurrent_requests_cost_at_most_two_calls() {
 #[test]
 fn both_formats_show_the_same_snapshot_within_max_snapshot_age() {
     let source = CountsCalls::default();
-    let server = Server::builder(Aggregator::new().source(source.clone())).max_snapshot_age(NEVER).build();
+    let server = Server::builder(frozen_aggregator().source(source.clone())).max_snapshot_age(NEVER).build();
     for _ in 0..3 {
         let json = snapshot(&server.handle(&get(JSON)));
         assert_eq!(json.history.total_envelopes_buffered, 1);

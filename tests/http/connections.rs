@@ -8,7 +8,7 @@ use parsec_telemetry::{Aggregator, EnvelopeCounters, serve};
 use crate::support::page::{HEALTH, JSON, PATHS, TEXT, parse_snapshot, uncached};
 use crate::support::program::find_program;
 use crate::support::server::RunningServer;
-use crate::support::sources::CountsCalls;
+use crate::support::sources::{CountsCalls, frozen_aggregator};
 
 #[test]
 fn reused_connection_returns_current_numbers() {
@@ -69,7 +69,7 @@ fn connection_close_header_closes_the_connection_after_the_reply() {
 
 #[test]
 fn head_sends_no_body() {
-    let server = RunningServer::serve(Aggregator::new());
+    let server = RunningServer::serve(frozen_aggregator());
     let mut client = server.connect();
     for path in ["/no"].iter().chain(&PATHS) {
         client.send(&format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
@@ -134,7 +134,7 @@ fn curl_reads_both_pages() {
         return;
     };
     let source = CountsCalls::default();
-    let server = RunningServer::of(uncached(Aggregator::new().source(source)));
+    let server = RunningServer::of(uncached(frozen_aggregator().source(source)));
     let curl = |args: &[&str], path: &str| {
         let output = Command::new(&program)
             .args(["--silent", "--show-error", "--max-time", "30"])

@@ -14,6 +14,7 @@ mod mounting;
 mod negotiation;
 mod routes;
 mod self_metrics;
+mod series;
 mod slow_rules;
 mod slow_sources;
 mod timeouts;

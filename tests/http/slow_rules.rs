@@ -10,13 +10,13 @@ use crate::support::page::{
     JSON, Page, TEXT, answer, failed_rules, get, get_json_within, snapshot, stale_sources, text,
 };
 use crate::support::poll::poll;
-use crate::support::sources::{Gate, Responsive, SIZE_ENTRIES};
+use crate::support::sources::{Gate, Responsive, SIZE_ENTRIES, frozen_aggregator};
 
 #[test]
 fn blocked_rule_is_named_and_delays_one_page_only() {
     let gate = Gate::default();
     let rules = vec![fires_on_responsive("a \"good\" one"), gate.rule("blocks")];
-    let aggregator = Aggregator::new().source(Responsive).with_alerts(rules);
+    let aggregator = frozen_aggregator().source(Responsive).with_alerts(rules);
     let server = Server::builder(aggregator.expect("valid rules"))
         .scrape_timeout(NEVER)
         .max_snapshot_age(Duration::ZERO)
@@ -54,7 +54,7 @@ fn blocked_rule_is_named_and_delays_one_page_only() {
 fn blocked_rule_behind_a_blocked_source_does_not_delay_the_page() {
     let [source, rule] = <[Gate; 2]>::default();
     let rules = vec![rule.rule("blocks")];
-    let aggregator = Aggregator::new().source(source.source()).source(Responsive);
+    let aggregator = frozen_aggregator().source(source.source()).source(Responsive);
     let server = Server::builder(aggregator.with_alerts(rules).expect("valid rules")).build();
     let page = answer(server.respond(&get_json_within("0.3")));
     assert_eq!(stale_sources(&page), ["Gated"]);
@@ -65,7 +65,7 @@ fn blocked_rule_behind_a_blocked_source_does_not_delay_the_page() {
 #[test]
 fn rules_are_evaluated_while_a_source_is_blocked() {
     let gate = Gate::default();
-    let aggregator = Aggregator::new().source(gate.source()).source(Responsive);
+    let aggregator = frozen_aggregator().source(gate.source()).source(Responsive);
     let rules = vec![fires_on_responsive("fires")];
     let server = Server::builder(aggregator.with_alerts(rules).expect("valid rules")).max_snapshot_age(NEVER).build();
     let patient = server.respond(&get_json_within("20"));

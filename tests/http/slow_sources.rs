@@ -13,7 +13,7 @@ use crate::support::page::{
     JSON, Page, TEXT, answer, failed_rules, get, get_json_within, snapshot, stale_sources, text, uncached,
 };
 use crate::support::poll::poll;
-use crate::support::sources::{CountsCalls, Gate, Responsive, SIZE_ENTRIES};
+use crate::support::sources::{CountsCalls, Gate, Responsive, SIZE_ENTRIES, frozen_aggregator};
 
 /// The name of a source behind a gate.
 const GATED: &str = "Gated";
@@ -24,7 +24,7 @@ const STALE_SAMPLE: &str = "\nparsec_telemetry_source_up{source=\"Gated\",type=\
 fn scrape_timeout_header_replaces_the_configured_timeout() {
     let gate = Gate::default();
     let server =
-        Server::builder(Aggregator::new().source(gate.source())).scrape_timeout(Duration::from_millis(50)).build();
+        Server::builder(frozen_aggregator().source(gate.source())).scrape_timeout(Duration::from_millis(50)).build();
     let patient = server.respond(&get_json_within("20"));
     gate.wait_for_call();
     // Its page shows that the configured timeout has passed.
@@ -64,7 +64,9 @@ fn blocked_source_costs_its_timeout_once_and_recovers() {
 fn source_blocked_for_5_s_becomes_stale_and_keeps_its_report() {
     let gate = Gate::default();
     gate.open();
-    let server = never_timing_out(gated_and_responsive(&gate)).max_snapshot_age(Duration::ZERO).build();
+    // The age is that of a running clock.
+    let aggregator = Aggregator::new().source(gate.source()).source(Responsive);
+    let server = never_timing_out(aggregator).max_snapshot_age(Duration::ZERO).build();
     assert_eq!(stale_sources(&answer(server.respond(&get(JSON)))), [""; 0]);
 
     gate.close();
@@ -108,7 +110,7 @@ fn each_request_waits_for_a_source_until_its_own_deadline() {
 #[test]
 fn invalid_scrape_timeout_header_is_ignored() {
     let source = CountsCalls::default();
-    let server = Server::builder(Aggregator::new().source(source)).build();
+    let server = Server::builder(frozen_aggregator().source(source)).build();
     for value in ["", "soon", "0", "-1", "NaN", "inf", "1e300", "-inf", "1e-300"] {
         let page = answer(server.respond(&get_json_within(value)));
         assert_eq!(page.status(), StatusCode::OK, "{value}");
@@ -118,7 +120,7 @@ fn invalid_scrape_timeout_header_is_ignored() {
 #[test]
 fn blocked_sources_are_called_once_each() {
     let gates: [Gate; 3] = Default::default();
-    let aggregator = gates.iter().map(Gate::source).fold(Aggregator::new(), Aggregator::source);
+    let aggregator = gates.iter().map(Gate::source).fold(frozen_aggregator(), Aggregator::source);
     let server = Server::builder(aggregator.source(Responsive))
         .max_snapshot_age(Duration::ZERO)
         .scrape_timeout(Duration::from_millis(200))
@@ -140,8 +142,8 @@ fn blocked_sources_are_called_once_each() {
 fn blocked_source_does_not_keep_a_runtime_from_ending() {
     let gate = Gate::default();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let server = Server::builder(Aggregator::new().source(gate.source())).build();
-    let handler = Aggregator::new().source(gate.source()).handler();
+    let server = Server::builder(frozen_aggregator().source(gate.source())).build();
+    let handler = frozen_aggregator().source(gate.source()).handler();
     runtime.spawn(server.respond(&get(JSON)));
     runtime.spawn(handler.oneshot(get(JSON)));
     gate.wait_for_call();
@@ -169,7 +171,7 @@ fn blocked_source_does_not_block_the_executor_of_a_mounted_handler() {
 fn incomplete_page_is_not_kept_beyond_max_snapshot_age() {
     let gate = Gate::default();
     let server =
-        Server::builder(Aggregator::new().source(gate.source())).max_snapshot_age(Duration::from_millis(50)).build();
+        Server::builder(frozen_aggregator().source(gate.source())).max_snapshot_age(Duration::from_millis(50)).build();
     let page = answer(server.respond(&get_json_within("0.2")));
     assert_eq!(stale_sources(&page), [GATED]);
     gate.open();
@@ -180,7 +182,7 @@ fn incomplete_page_is_not_kept_beyond_max_snapshot_age() {
 #[test]
 fn complete_page_is_kept_for_requests_with_any_timeout() {
     let source = CountsCalls::default();
-    let server = Server::builder(Aggregator::new().source(source.clone())).max_snapshot_age(NEVER).build();
+    let server = Server::builder(frozen_aggregator().source(source.clone())).max_snapshot_age(NEVER).build();
     for seconds in ["10", "0.2", "20"] {
         let page = answer(server.respond(&get_json_within(seconds)));
         assert_eq!(stale_sources(&page), [""; 0]);
@@ -191,7 +193,7 @@ fn complete_page_is_kept_for_requests_with_any_timeout() {
 #[test]
 fn dropped_request_neither_delays_nor_answers_the_next() {
     let gate = Gate::default();
-    let server = Server::builder(Aggregator::new().source(gate.source())).max_snapshot_age(NEVER).build();
+    let server = Server::builder(frozen_aggregator().source(gate.source())).max_snapshot_age(NEVER).build();
     let dropped = server.respond(&get(JSON));
     gate.wait_for_call();
     drop(dropped);
@@ -207,7 +209,7 @@ fn dropped_request_neither_delays_nor_answers_the_next() {
 fn short_deadlines_do_not_make_a_slow_source_stale_for_other_requests() {
     let rule = AlertRule::new("fires", Severity::Info, |_| true);
     let source = CountsCalls::taking(Duration::from_millis(10));
-    let aggregator = Aggregator::new().source(source).with_alerts(vec![rule]);
+    let aggregator = frozen_aggregator().source(source).with_alerts(vec![rule]);
     let server = uncached(aggregator.expect("valid rules"));
     assert_eq!(stale_sources(&server.handle(&get(JSON))), [""; 0]);
     thread::scope(|scope| {
@@ -229,7 +231,7 @@ fn short_deadlines_do_not_make_a_slow_source_stale_for_other_requests() {
 }
 
 fn gated_and_responsive(gate: &Gate) -> Aggregator {
-    Aggregator::new().source(gate.source()).source(Responsive)
+    frozen_aggregator().source(gate.source()).source(Responsive)
 }
 
 /// Requests without a timeout of their own wait longer than [`answer`] does.

@@ -16,7 +16,8 @@ pub(crate) const TEXT: &str = "/parsec/telemetry/metrics";
 pub(crate) const HEALTH: &str = "/healthz";
 pub(crate) const READY: &str = "/readyz";
 pub(crate) const METRICS: &str = "/metrics";
-pub(crate) const PATHS: [&str; 6] = [INDEX, JSON, TEXT, METRICS, HEALTH, READY];
+pub(crate) const SERIES: &str = "/parsec/series";
+pub(crate) const PATHS: [&str; 7] = [INDEX, JSON, TEXT, METRICS, SERIES, HEALTH, READY];
 
 pub(crate) type Page = Response<Full<Bytes>>;
 

@@ -5,9 +5,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use parsec_telemetry::{AlertRule, CacheStats, ChannelStats, HistoryStats, PresenceStats, Severity, Source};
+use parsec_telemetry::{
+    Aggregator, AlertRule, CacheStats, ChannelStats, HistoryStats, ManualClock, PresenceStats, Severity, Source,
+};
 
 use super::poll::poll;
+
+/// An aggregator whose clock stands still: the monitor of its server takes no snapshot.
+pub(crate) fn frozen_aggregator() -> Aggregator {
+    Aggregator::new().clock(ManualClock::new().clock())
+}
 
 /// Reports the number of its calls as `history.total_envelopes_buffered`.
 #[derive(Clone, Default)]
