@@ -99,7 +99,7 @@ pub use encode::Format;
 pub use envelopes::{Aspect, EnvelopeCounters, EnvelopeCountersBuilder};
 pub use monitor::{Monitor, MonitorBuilder};
 pub use polled::Polled;
-pub use series::{Series, SeriesEvent, SeriesPoints, Tier, TierSeries, UnknownTier};
+pub use series::{Series, SeriesEvent, SeriesPoints, Tier, TierSeries};
 #[cfg(feature = "serve")]
 pub use serve::{Handler, InvalidToken, ResponseFuture, Server, ServerBuilder, serve, shutdown_signal};
 pub use snapshot::{

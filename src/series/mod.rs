@@ -16,7 +16,7 @@ use crate::series::recorder::TierRecorder;
 use crate::snapshot::{AlertState, RuleStatus, Section, Snapshot};
 
 pub use data::{Series, SeriesEvent, SeriesPoints, TierSeries};
-pub use tier::{Tier, UnknownTier};
+pub use tier::Tier;
 
 /// The number of state changes that are kept.
 const MAX_EVENTS: usize = 128;

@@ -1,16 +1,6 @@
-use std::error::Error;
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 /// A span and resolution of the [`Series`](crate::Series).
-///
-/// ```
-/// use parsec_telemetry::Tier;
-///
-/// assert_eq!("hour".parse(), Ok(Tier::Hour));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -51,56 +41,6 @@ impl Tier {
             Self::Minute => 60,
             Self::Hour => 360,
             Self::Day => 288,
-        }
-    }
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Tier {
-    type Err = UnknownTier;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.into_iter().find(|tier| tier.as_str() == word);
-        known.ok_or_else(|| UnknownTier { word: word.to_owned() })
-    }
-}
-
-/// The error of parsing a [`Tier`] from an unknown word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownTier {
-    word: String,
-}
-
-impl fmt::Display for UnknownTier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [minute, hour, day] = Tier::ALL;
-        write!(f, "unknown tier {:?}: use {minute}, {hour} or {day}", self.word)
-    }
-}
-
-impl Error for UnknownTier {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tier_reads_back_from_its_name() {
-        for tier in Tier::ALL {
-            assert_eq!(tier.as_str().parse(), Ok(tier));
-        }
-    }
-
-    #[test]
-    fn error_of_an_unknown_tier_lists_the_tiers() {
-        for word in ["week", "Hour", " day", ""] {
-            let error = word.parse::<Tier>().expect_err("not a tier").to_string();
-            assert_eq!(error, format!("unknown tier {word:?}: use minute, hour or day"));
         }
     }
 }

@@ -54,8 +54,9 @@ impl Query {
 }
 
 fn tier(value: &str) -> Result<Tier, String> {
-    value.parse().map_err(|_| {
-        let [minute, hour, day] = Tier::ALL;
+    let tier = Tier::ALL.into_iter().find(|tier| tier.as_str() == value);
+    tier.ok_or_else(|| {
+        let [minute, hour, day] = Tier::ALL.map(Tier::as_str);
         format!("tier={}: use {minute}, {hour} or {day}\n", truncate_for_display(value))
     })
 }
