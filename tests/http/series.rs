@@ -40,7 +40,7 @@ fn tier_and_since_select_the_points() {
     let (clock, server, monitor) = server();
     sample(&clock, &monitor, 100);
     for tier in Tier::ALL {
-        let read = read(&server, &format!("?tier={tier}"));
+        let read = read(&server, &format!("?tier={}", tier.as_str()));
         assert_eq!(read, monitor.series_since(Some(tier), None));
     }
     let end = read(&server, "?tier=minute").tiers[0].end.expect("a complete bucket");
