@@ -132,15 +132,15 @@ fn clients_that_pass_back_the_end_get_each_point_once_whatever_their_period() {
     for (tier, period, since, received) in clients {
         let rest = setup.read(tier, since).series.remove(RATE).map_or(Vec::new(), |points| points.avg);
         let received: Vec<_> = received.into_iter().chain(rest).collect();
-        assert!(received.is_sorted(), "{tier} every {period} s: {received:?}");
+        assert!(received.is_sorted(), "{tier:?} every {period} s: {received:?}");
         let whole = setup.read(tier, None);
-        assert!(received.ends_with(&whole.series[RATE].avg), "{tier} every {period} s");
+        assert!(received.ends_with(&whole.series[RATE].avg), "{tier:?} every {period} s");
         let expected = match tier {
             Tier::Minute => 1500,
             // The first bucket is shorter, so that there may be one more.
             _ => 1500 / usize::try_from(whole.step).expect("small"),
         };
-        assert!((expected..=expected + 1).contains(&received.len()), "{tier} every {period} s: {}", received.len());
+        assert!((expected..=expected + 1).contains(&received.len()), "{tier:?} every {period} s: {}", received.len());
     }
 }
 
