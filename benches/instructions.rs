@@ -7,9 +7,10 @@ use std::env;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheStats, EnvelopeCounters, Format, ManualClock, Severity, Source, TokenCounters,
+    Aggregator, AlertRule, CacheStats, EnvelopeCounters, Format, ManualClock, Monitor, Severity, Source, TokenCounters,
 };
 
 mod support;
@@ -48,9 +49,9 @@ fn main() -> ExitCode {
 }
 
 fn run(operation: &str, times: u32) -> Result<(), String> {
-    let clock = ManualClock::new().clock();
-    let envelopes = EnvelopeCounters::builder().clock(clock.clone()).build();
-    let tokens = TokenCounters::builder().clock(clock.clone()).build();
+    let clock = ManualClock::new();
+    let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
+    let tokens = TokenCounters::builder().clock(clock.clock()).build();
     for aspect in ASPECTS {
         envelopes.observe(aspect);
     }
@@ -61,7 +62,7 @@ fn run(operation: &str, times: u32) -> Result<(), String> {
         AlertRule::new("idle", Severity::Info, |s| s.envelopes.rate_per_second <= 0.0),
     ];
     let aggregator = Aggregator::new()
-        .clock(clock)
+        .clock(clock.clock())
         .source(envelopes.clone())
         .source(tokens.clone())
         .source(Cache)
@@ -90,6 +91,13 @@ fn run(operation: &str, times: u32) -> Result<(), String> {
         "observe/name_30_bytes" => name("a-longer-name-of-30-characters"),
         "token/issued" => (0..times).for_each(|_| tokens.issued()),
         "snapshot" => (0..times).for_each(|_| drop(black_box(aggregator.snapshot()))),
+        "monitor" => {
+            let monitor = Monitor::start(&aggregator);
+            for _ in 0..times {
+                clock.advance(Duration::from_secs(1));
+                monitor.tick();
+            }
+        }
         "page/json" => page(Format::Json),
         "page/text" => page(Format::Prometheus),
         _ => {

@@ -23,12 +23,7 @@ pub(crate) fn all(figures: &Figures) -> Vec<Budget> {
     let mut budgets = Vec::new();
     let mut budget = |what: &str, limit, measured, unit| {
         let what = what.to_owned();
-        budgets.push(Budget {
-            what,
-            limit,
-            measured,
-            unit,
-        });
+        budgets.push(Budget { what, limit, measured, unit });
     };
     for (what, benchmark, limit) in [
         ("`Aspect::observe`", HANDLE, 3.2),
@@ -36,12 +31,7 @@ pub(crate) fn all(figures: &Figures) -> Vec<Budget> {
         ("`observe`, a name of 30 bytes", NAME_30_BYTES, 15.0),
         ("`observe`, a name of 64 bytes", NAME_64_BYTES, 15.0),
     ] {
-        budget(
-            what,
-            AtMost(limit),
-            times.to_baseline(benchmark),
-            "× BASELINE",
-        );
+        budget(what, AtMost(limit), times.to_baseline(benchmark), "× BASELINE");
     }
     for threads in [2, 8] {
         for benchmark in [HANDLE, NAME_8_BYTES] {
@@ -54,25 +44,13 @@ pub(crate) fn all(figures: &Figures) -> Vec<Budget> {
         let what = format!("cache lines taken from another thread, `{operation}");
         budget(&what, AtMost(0.0), *lines, "lines");
     }
-    for (what, share) in ["handle", NAME_8_BYTES]
-        .iter()
-        .zip(&figures.speed_while_read)
-    {
+    for (what, share) in ["handle", NAME_8_BYTES].iter().zip(&figures.speed_while_read) {
         let what = format!("speed while both pages are read 1,000 times a second, by {what}");
         budget(&what, AtLeast(98.0), share.median(), "%");
     }
-    budget(
-        "allocations after a thread's first event",
-        AtMost(0.0),
-        figures.allocations,
-        "",
-    );
-    budget(
-        "a shard of 64 aspects",
-        AtMost(1.2),
-        figures.shard_bytes / 1_024.0,
-        "KiB",
-    );
+    budget("a monitor of three sources", AtMost(0.01), figures.monitor_share.median(), "% of a core");
+    budget("allocations after a thread's first event", AtMost(0.0), figures.allocations, "");
+    budget("a shard of 64 aspects", AtMost(1.2), figures.shard_bytes / 1_024.0, "KiB");
     for cost in figures.serving.iter().filter(|cost| cost.is_coalesced) {
         let what = format!("user instructions of a request, {}", cost.server);
         budget(&what, AtMost(2.0), cost.to_bare(), "× bare hyper");
@@ -98,11 +76,6 @@ impl Budget {
             AtLeast(limit) => format!("≥ {limit} {unit}"),
         };
         let ok = if self.is_met() { "yes" } else { "**no**" };
-        vec![
-            self.what.clone(),
-            limit.trim_end().to_owned(),
-            figure(self.measured),
-            ok.to_owned(),
-        ]
+        vec![self.what.clone(), limit.trim_end().to_owned(), figure(self.measured), ok.to_owned()]
     }
 }

@@ -30,10 +30,7 @@ impl Load {
         let (busy_after, all_after) = processor_times()?;
         let average = fs::read_to_string("/proc/loadavg")?;
         let average = average.split(' ').next().ok_or("/proc/loadavg is empty")?;
-        Ok(Self {
-            busy_pct: 100.0 * (busy_after - busy) / (all_after - all).max(1.0),
-            average: average.parse()?,
-        })
+        Ok(Self { busy_pct: 100.0 * (busy_after - busy) / (all_after - all).max(1.0), average: average.parse()? })
     }
 
     fn is_idle(&self) -> bool {
@@ -41,12 +38,7 @@ impl Load {
     }
 
     pub(crate) fn describe(&self) -> String {
-        format!(
-            "{:.1} % busy over {} s, load average {:.2}",
-            self.busy_pct,
-            INTERVAL.as_secs(),
-            self.average
-        )
+        format!("{:.1} % busy over {} s, load average {:.2}", self.busy_pct, INTERVAL.as_secs(), self.average)
     }
 }
 
@@ -95,15 +87,10 @@ pub(crate) fn description() -> Vec<(&'static str, String)> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = cpuinfo.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_once(": "))
-            .map_or("unknown", |(_, value)| value)
+        line.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, value)| value)
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let virtual_machine = if field("flags").contains(" hypervisor") {
-        ", virtual"
-    } else {
-        ""
-    };
+    let virtual_machine = if field("flags").contains(" hypervisor") { ", virtual" } else { "" };
     let processor = format!(
         "{} (family {}, model {}), {cores} cores{virtual_machine}",
         field("model name"),
@@ -115,19 +102,11 @@ pub(crate) fn description() -> Vec<(&'static str, String)> {
         ("System", output("uname", &["-sr"])),
         ("Compiler", output("rustc", &["--version"])),
         ("Date", output("date", &["-u", "+%Y-%m-%d"])),
-        (
-            "Commit",
-            output(
-                "git",
-                &["describe", "--always", "--dirty", "--exclude", "*"],
-            ),
-        ),
+        ("Commit", output("git", &["describe", "--always", "--dirty", "--exclude", "*"])),
     ]
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    output.map_or("unknown".to_owned(), |output| {
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    })
+    output.map_or("unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -37,6 +37,8 @@ struct Effort {
     sample: Duration,
     /// The length of a turn of the recording thread, with or without a reader.
     turn: Duration,
+    /// The length of a span with or without a monitor.
+    monitored: Duration,
     requests: usize,
 }
 
@@ -45,12 +47,14 @@ impl Effort {
         rounds: 10,
         sample: Duration::from_millis(100),
         turn: Duration::from_millis(200),
+        monitored: Duration::from_secs(10),
         requests: 2_000,
     };
     const QUICK: Self = Self {
         rounds: 2,
         sample: Duration::from_millis(5),
         turn: Duration::from_millis(50),
+        monitored: Duration::from_secs(2),
         requests: 1_000,
     };
 }
@@ -61,6 +65,7 @@ struct Figures {
     load: machine::Load,
     recording: recording::Times,
     speed_while_read: [Samples; 2],
+    monitor_share: Samples,
     snapshots: Vec<Time>,
     pages: Vec<Time>,
     /// By operation.
@@ -77,10 +82,9 @@ fn main() -> ExitCode {
         [] => run(false),
         ["--force"] => run(true),
         // A child process of `serving`.
-        ["serve", server, body_bytes] => body_bytes
-            .parse()
-            .map_err(Into::into)
-            .and_then(|bytes| servers::serve(server, bytes)),
+        ["serve", server, body_bytes] => {
+            body_bytes.parse().map_err(Into::into).and_then(|bytes| servers::serve(server, bytes))
+        }
         _ => Err("usage: parsec-telemetry-peers [--force]".into()),
     };
     if let Err(error) = done {
@@ -104,6 +108,7 @@ fn run(is_forced: bool) -> Result<()> {
     };
     let recording = recording::measure(&effort);
     let speed_while_read = reading::speed_while_read(&effort);
+    let monitor_share = reading::monitor_share(&effort);
     let (snapshots, pages) = (reading::snapshots(&effort), reading::pages(&effort)?);
     let (shard_bytes, allocations) = memory()?;
     let figures = Figures {
@@ -111,6 +116,7 @@ fn run(is_forced: bool) -> Result<()> {
         load,
         recording,
         speed_while_read,
+        monitor_share,
         snapshots,
         pages,
         cache_lines: cache_lines(&root)?,
@@ -160,11 +166,8 @@ fn cache_lines(root: &Path) -> Result<Vec<(String, f64)>> {
 fn cargo(folder: &Path, arguments: &[&str]) -> Result<String> {
     let (subcommand, arguments) = arguments.split_first().ok_or("no subcommand")?;
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(program)
-        .args([subcommand, "--locked", "--quiet"])
-        .args(arguments)
-        .current_dir(folder)
-        .output()?;
+    let output =
+        Command::new(program).args([subcommand, "--locked", "--quiet"]).args(arguments).current_dir(folder).output()?;
     if output.status.success() {
         return Ok(String::from_utf8(output.stdout)?);
     }

@@ -2,8 +2,8 @@
 
 use hyper::Request;
 use parsec_telemetry::{
-    Aggregator, AlertRule, CacheCounters, CacheSource, ChannelStats, EnvelopeCounters,
-    HistoryStats, PresenceStats, Server, Severity, Source, TokenCounters,
+    Aggregator, AlertRule, CacheCounters, CacheSource, ChannelStats, EnvelopeCounters, HistoryStats, PresenceStats,
+    Server, Severity, Source, TokenCounters,
 };
 
 use crate::{Result, servers};
@@ -11,12 +11,7 @@ use crate::{Result, servers};
 /// Four patterns, four aspects, and two rules, one of which fires.
 pub(crate) fn aggregator() -> Result<Aggregator> {
     let envelopes = EnvelopeCounters::new();
-    for (aspect, events) in [
-        ("data", 48_211),
-        ("cursor", 9_020),
-        ("presence", 731),
-        ("typing", 12),
-    ] {
+    for (aspect, events) in [("data", 48_211), ("cursor", 9_020), ("presence", 731), ("typing", 12)] {
         let aspect = envelopes.aspect(aspect);
         (0..events).for_each(|_| aspect.observe());
     }
@@ -31,20 +26,12 @@ pub(crate) fn aggregator() -> Result<Aggregator> {
         ..CacheCounters::default()
     });
     let rules = vec![
-        AlertRule::new("cache_cold", Severity::Warning, |s| {
-            s.cache.hit_rate_pct < 80.0
-        })
-        .description("Cache hit rate below 80 %"),
-        AlertRule::new("crowded", Severity::Info, |s| {
-            s.presence.total_users > 8_000
-        })
-        .description("More than 8,000 users"),
+        AlertRule::new("cache_cold", Severity::Warning, |s| s.cache.hit_rate_pct < 80.0)
+            .description("Cache hit rate below 80 %"),
+        AlertRule::new("crowded", Severity::Info, |s| s.presence.total_users > 8_000)
+            .description("More than 8,000 users"),
     ];
-    let aggregator = Aggregator::new()
-        .source(envelopes)
-        .source(tokens)
-        .source(cache)
-        .source(Broker);
+    let aggregator = Aggregator::new().source(envelopes).source(tokens).source(cache).source(Broker);
     Ok(aggregator.with_alerts(rules)?)
 }
 
@@ -52,33 +39,19 @@ struct Broker;
 
 impl Source for Broker {
     fn channels(&self) -> Option<ChannelStats> {
-        let patterns = [
-            ("agents:*", 37),
-            ("private:*", 411),
-            ("public:*", 780),
-            ("unknown", 6),
-        ];
+        let patterns = [("agents:*", 37), ("private:*", 411), ("public:*", 780), ("unknown", 6)];
         Some(ChannelStats {
             total_active: 1_234,
-            by_pattern: patterns
-                .map(|(pattern, count)| (pattern.into(), count))
-                .into(),
+            by_pattern: patterns.map(|(pattern, count)| (pattern.into(), count)).into(),
         })
     }
 
     fn presence(&self) -> Option<PresenceStats> {
-        Some(PresenceStats {
-            total_users: 8_021,
-            total_agents: 37,
-            average_per_channel: 6.53,
-        })
+        Some(PresenceStats { total_users: 8_021, total_agents: 37, average_per_channel: 6.53 })
     }
 
     fn history(&self) -> Option<HistoryStats> {
-        Some(HistoryStats {
-            total_envelopes_buffered: 118_000,
-            buffer_utilization_pct: 72.4,
-        })
+        Some(HistoryStats { total_envelopes_buffered: 118_000, buffer_utilization_pct: 72.4 })
     }
 }
 
@@ -138,10 +111,7 @@ impl Sample {
             labels.push((name.trim_start_matches(',').to_owned(), value.to_owned()));
             rest = after;
         }
-        Ok(Self {
-            labels,
-            value: value.parse()?,
-        })
+        Ok(Self { labels, value: value.parse()? })
     }
 }
 
@@ -152,10 +122,7 @@ mod tests {
         let page = "# HELP a_total Events, by aspect.\n# TYPE a_total counter\na_total{aspect=\"data\",of=\"x{y, z}\"} 48\n\
                     # HELP b Rate.\n# TYPE b gauge\nb 0.5\n";
         let families = super::parse(page).expect("a valid page");
-        assert_eq!(
-            (families[0].is_counter, families[1].is_counter),
-            (true, false)
-        );
+        assert_eq!((families[0].is_counter, families[1].is_counter), (true, false));
         let labels = &families[0].samples[0].labels;
         assert_eq!(labels[0], ("aspect".to_owned(), "data".to_owned()));
         assert_eq!(labels[1], ("of".to_owned(), "x{y, z}".to_owned()));

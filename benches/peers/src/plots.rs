@@ -11,18 +11,8 @@ use crate::Result;
 pub(crate) type Dot = (f64, (f64, f64));
 
 /// Draws `rows` from top to bottom, each with one dot for each of `series`.
-pub(crate) fn dots(
-    path: &Path,
-    title: &str,
-    unit: &str,
-    series: &[String],
-    rows: &[(String, Vec<Dot>)],
-) -> Result<()> {
-    const COLORS: [RGBColor; 3] = [
-        RGBColor(0, 114, 178),
-        RGBColor(213, 94, 0),
-        RGBColor(0, 158, 115),
-    ];
+pub(crate) fn dots(path: &Path, title: &str, unit: &str, series: &[String], rows: &[(String, Vec<Dot>)]) -> Result<()> {
+    const COLORS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
     let height = 110 + 26 * u32::try_from(rows.len())?;
     let root = SVGBackend::new(path, (820, height)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -54,9 +44,7 @@ pub(crate) fn dots(
         }))?;
         chart
             .draw_series(
-                rows.iter().enumerate().map(|(at, (_, dots))| {
-                    Circle::new((dots[index].0, row(at)), 5, color.filled())
-                }),
+                rows.iter().enumerate().map(|(at, (_, dots))| Circle::new((dots[index].0, row(at)), 5, color.filled())),
             )?
             .label(name)
             .legend(move |(x, y)| Circle::new((x + 8, y), 5, color.filled()));
@@ -74,9 +62,6 @@ pub(crate) fn dots(
 
 /// The range of all medians, with room on both sides.
 fn range(rows: &[(String, Vec<Dot>)]) -> Range<f64> {
-    let all = || {
-        rows.iter()
-            .flat_map(|(_, dots)| dots.iter().map(|dot| dot.0))
-    };
+    let all = || rows.iter().flat_map(|(_, dots)| dots.iter().map(|dot| dot.0));
     all().fold(f64::INFINITY, f64::min) / 1.5..all().fold(0.0, f64::max) * 2.0
 }

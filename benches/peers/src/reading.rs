@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parsec_telemetry::{Aggregator, Format, ManualClock, TokenCounters};
+use parsec_telemetry::{Aggregator, CacheCounters, CacheSource, Format, ManualClock, Monitor, TokenCounters};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::recording::fill;
 use crate::report::threads_label;
@@ -22,19 +23,47 @@ const READS_PER_SECOND: u32 = 1_000;
 const BATCH: u32 = 100_000;
 
 /// The speed of a recording thread while another core renders both pages 1,000 times a second, in percent of its speed
-/// without: by handle and by name. Processor time shows what the reader does to the recording thread's caches.
+/// without, by handle and by name. A monitor runs. Processor time shows what the reader does to the recording thread's caches.
 pub(crate) fn speed_while_read(effort: &Effort) -> [Samples; 2] {
     eprintln!("reading: the speed while pages are read");
     let (envelopes, tokens) = (subjects::counters(), TokenCounters::new());
     tokens.issued();
     let aggregator = Aggregator::new().source(envelopes.clone()).source(tokens);
+    let _monitor = Monitor::start(&aggregator);
     let data = envelopes.aspect(subjects::NAME_8);
     let by_handle = || (0..BATCH).for_each(|_| data.observe());
     let by_name = || (0..BATCH).for_each(|_| envelopes.observe(black_box(subjects::NAME_8)));
-    [
-        shares(effort.turn, &aggregator, &by_handle),
-        shares(effort.turn, &aggregator, &by_name),
-    ]
+    [shares(effort.turn, &aggregator, &by_handle), shares(effort.turn, &aggregator, &by_name)]
+}
+
+/// The processor time that a monitor of three sources takes, in percent of one core: the difference between two spans
+/// of this process, with and without it.
+pub(crate) fn monitor_share(effort: &Effort) -> Samples {
+    eprintln!("reading: the time that a monitor takes");
+    let (envelopes, tokens) = (subjects::counters(), TokenCounters::new());
+    envelopes.observe(subjects::NAME_8);
+    tokens.issued();
+    let cache = CacheSource::new(|| CacheCounters { hits: 9, misses: 1, ..CacheCounters::default() });
+    let aggregator = Aggregator::new().source(envelopes).source(tokens).source(cache);
+    let share = || {
+        let before = process_time();
+        thread::sleep(effort.monitored);
+        100.0 * (process_time() - before) / effort.monitored.as_secs_f64()
+    };
+    let shares = (0..3).map(|_| {
+        let without = share();
+        let _monitor = Monitor::start(&aggregator);
+        // The first sample allocates the series.
+        thread::sleep(Duration::from_secs(1));
+        share() - without
+    });
+    Samples(shares.collect())
+}
+
+/// The processor time of all threads, in seconds.
+fn process_time() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn shares(turn: Duration, aggregator: &Aggregator, record: &(impl Fn() + Sync)) -> Samples {
@@ -86,9 +115,7 @@ fn speed(record: impl Fn(), turn: Duration) -> f64 {
 fn read(aggregator: &Aggregator, stopped: &Receiver<()>) {
     let period = Duration::from_secs(1) / READS_PER_SECOND;
     let mut next = Instant::now() + period;
-    while stopped.recv_timeout(next.saturating_duration_since(Instant::now()))
-        == Err(RecvTimeoutError::Timeout)
-    {
+    while stopped.recv_timeout(next.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
         for format in [Format::Json, Format::Prometheus] {
             black_box(aggregator.render(format));
         }

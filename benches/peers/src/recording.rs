@@ -51,27 +51,18 @@ pub(crate) fn measure(effort: &Effort) -> Times {
 }
 
 impl Times {
-    pub(crate) fn of(
-        &self,
-        benchmark: &'static str,
-        subject: &'static str,
-        threads: usize,
-    ) -> &Samples {
-        self.samples
-            .get(&(benchmark, subject, threads))
-            .expect("every subject is measured on each number of threads")
+    pub(crate) fn of(&self, benchmark: &'static str, subject: &'static str, threads: usize) -> &Samples {
+        self.samples.get(&(benchmark, subject, threads)).expect("every subject is measured on each number of threads")
     }
 
     /// Ours, as a multiple of BASELINE.
     pub(crate) fn to_baseline(&self, benchmark: &'static str) -> f64 {
-        self.of(benchmark, OURS, 1)
-            .ratio_to(self.of(benchmark, BASELINE, 1))
+        self.of(benchmark, OURS, 1).ratio_to(self.of(benchmark, BASELINE, 1))
     }
 
     /// Ours on each of several threads, as a multiple of one thread alone.
     pub(crate) fn to_one_thread(&self, benchmark: &'static str, threads: usize) -> f64 {
-        self.of(benchmark, OURS, threads)
-            .ratio_to(self.of(benchmark, OURS, 1))
+        self.of(benchmark, OURS, threads).ratio_to(self.of(benchmark, OURS, 1))
     }
 
     /// BASELINE and ours first, then the peers, fastest on two threads first.
@@ -104,10 +95,7 @@ impl Measure for Timer {
     fn subject<O: FnMut(u64)>(&mut self, name: &'static str, operation: impl Fn() -> O + Sync) {
         let key = (self.benchmark, name, self.threads);
         let time = |times| support::slowest_thread(self.threads, times, &operation);
-        let times = *self
-            .repetitions
-            .entry(key)
-            .or_insert_with(|| fill(self.sample, time));
+        let times = *self.repetitions.entry(key).or_insert_with(|| fill(self.sample, time));
         let nanos = time(times).as_nanos() as f64 / times as f64;
         self.times.samples.entry(key).or_default().0.push(nanos);
         let subjects = self.times.subjects.entry(self.benchmark).or_default();

@@ -24,14 +24,9 @@ pub(crate) fn write(folder: &Path, figures: &Figures, budgets: &[Budget]) -> cra
     } else {
         ""
     };
-    let mut machine: Vec<_> = machine::description()
-        .into_iter()
-        .map(|(name, value)| vec![name.to_owned(), value])
-        .collect();
-    machine.push(vec![
-        "Load at the start".to_owned(),
-        figures.load.describe(),
-    ]);
+    let mut machine: Vec<_> =
+        machine::description().into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    machine.push(vec!["Load at the start".to_owned(), figures.load.describe()]);
     let rounds = figures.recording.of(HANDLE, OURS, 1).0.len();
     let page = include_str!("BENCHMARKS.md")
         .replace("{note}", note)
@@ -58,11 +53,7 @@ fn times_table(times: &Times, benchmark: &'static str) -> String {
         let of = |threads| times.of(benchmark, subject, threads);
         let ratio = of(1).ratio_to(times.of(benchmark, BASELINE, 1));
         let [one, two, eight] = THREADS.map(|threads| spread(of(threads)));
-        let name = if subject == OURS {
-            format!("**{subject}**")
-        } else {
-            subject.to_owned()
-        };
+        let name = if subject == OURS { format!("**{subject}**") } else { subject.to_owned() };
         vec![name, one, figure(ratio), two, eight]
     });
     table(&header, &rows.collect::<Vec<_>>())
@@ -70,9 +61,7 @@ fn times_table(times: &Times, benchmark: &'static str) -> String {
 
 fn reading_table(figures: &Figures) -> String {
     let times = figures.snapshots.iter().chain(&figures.pages);
-    let rows: Vec<_> = times
-        .map(|time| vec![time.operation.clone(), spread(&time.micros)])
-        .collect();
+    let rows: Vec<_> = times.map(|time| vec![time.operation.clone(), spread(&time.micros)]).collect();
     table(&["", "µs"], &rows)
 }
 
@@ -87,14 +76,7 @@ fn serving_table(figures: &Figures) -> String {
             spread(&cost.micros),
         ]
     });
-    let header = [
-        "",
-        "bytes",
-        "instructions",
-        "bare hyper",
-        "ratio",
-        "response, µs",
-    ];
+    let header = ["", "bytes", "instructions", "bare hyper", "ratio", "response, µs"];
     table(&header, &rows.collect::<Vec<_>>())
 }
 
@@ -139,12 +121,7 @@ fn dot(samples: &Samples) -> Dot {
 /// The median, and in brackets the quartiles.
 fn spread(samples: &Samples) -> String {
     let (low, high) = samples.spread();
-    format!(
-        "{} ({}–{})",
-        figure(samples.median()),
-        figure(low),
-        figure(high)
-    )
+    format!("{} ({}–{})", figure(samples.median()), figure(low), figure(high))
 }
 
 /// Three significant digits, and all of those before the point.
@@ -156,9 +133,7 @@ pub(crate) fn figure(value: f64) -> String {
             let groups = digits.as_bytes()[head..].chunks(3);
             let groups = groups.map(|group| String::from_utf8_lossy(group).into_owned());
             let groups: Vec<_> = groups.collect();
-            format!("{},{}", &digits[..head], groups.join(","))
-                .trim_start_matches(',')
-                .to_owned()
+            format!("{},{}", &digits[..head], groups.join(",")).trim_start_matches(',').to_owned()
         }
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -167,11 +142,7 @@ pub(crate) fn figure(value: f64) -> String {
 }
 
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut text = format!(
-        "| {} |\n|{}",
-        header.join(" | "),
-        " --- |".repeat(header.len())
-    );
+    let mut text = format!("| {} |\n|{}", header.join(" | "), " --- |".repeat(header.len()));
     for row in rows {
         let _ = write!(text, "\n| {} |", row.join(" | "));
     }
@@ -183,9 +154,6 @@ mod tests {
     #[test]
     fn figure_has_three_significant_digits_and_groups_of_thousands() {
         let figures = [0.567, 12.34, 999.4, 1_234.5, 123_456.0, 1_234_567.0];
-        assert_eq!(
-            figures.map(super::figure),
-            ["0.57", "12.3", "999", "1,234", "123,456", "1,234,567"]
-        );
+        assert_eq!(figures.map(super::figure), ["0.57", "12.3", "999", "1,234", "123,456", "1,234,567"]);
     }
 }

@@ -30,11 +30,7 @@ impl Samples {
         };
         let at = q * last as f64;
         let (below, above) = (at.floor(), at.ceil());
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
         let (low, high) = (sorted[below as usize], sorted[above as usize]);
         low + (high - low) * (at - below)
     }

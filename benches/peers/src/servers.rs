@@ -70,9 +70,7 @@ pub(crate) fn serve(key: &str, body_bytes: usize) -> Result<()> {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         ended.send(())
     });
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
             done = run(key, body_bytes) => done,
@@ -135,8 +133,8 @@ async fn bare(listener: TcpListener, body_bytes: usize) -> Result<()> {
     });
     loop {
         let (stream, _) = listener.accept().await?;
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service.clone());
+        let connection =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
         tokio::spawn(connection);
     }
 }
@@ -154,9 +152,7 @@ async fn axum(listener: TcpListener, registry: Registry) -> Result<()> {
     }
 
     let state = Arc::new(tokio::sync::Mutex::new(registry));
-    let router = axum::Router::new()
-        .route("/metrics", axum::routing::get(metrics))
-        .with_state(state);
+    let router = axum::Router::new().route("/metrics", axum::routing::get(metrics)).with_state(state);
     axum::serve(listener, router).await?;
     Ok(())
 }
@@ -187,9 +183,7 @@ async fn registry() -> Result<Registry> {
 }
 
 async fn metrics_exporter(address: SocketAddr) -> Result<impl Future<Output = Result<()>>> {
-    let (recorder, exporter) = PrometheusBuilder::new()
-        .with_http_listener(address)
-        .build()?;
+    let (recorder, exporter) = PrometheusBuilder::new().with_http_listener(address).build()?;
     metrics::set_global_recorder(recorder).map_err(|_| "a recorder is installed already")?;
     for family in page::families().await? {
         let (name, help) = (family.name, family.help);

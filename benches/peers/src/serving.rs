@@ -77,9 +77,7 @@ impl Process {
         let mut command = match valgrind {
             Some(valgrind) => {
                 let mut command = Command::new(valgrind);
-                command
-                    .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-                    .arg(program);
+                command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
                 command
             }
             None => Command::new(program),
@@ -141,11 +139,7 @@ fn output(mut child: Child) -> Result<String> {
         stderr.read_to_string(&mut log)?;
     }
     let status = child.wait()?;
-    if status.success() {
-        Ok(log)
-    } else {
-        Err(format!("the server ended with {status}: {log}").into())
-    }
+    if status.success() { Ok(log) } else { Err(format!("the server ended with {status}: {log}").into()) }
 }
 
 /// The lengths of the parts of a response.
@@ -169,10 +163,7 @@ fn parse(received: &[u8]) -> Result<Option<Lengths>> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .ok_or_else(|| format!("no Content-Length: {head}"))?;
-    Ok(Some(Lengths {
-        head: end + END.len(),
-        body: length.1.trim().parse()?,
-    }))
+    Ok(Some(Lengths { head: end + END.len(), body: length.1.trim().parse()? }))
 }
 
 #[cfg(test)]

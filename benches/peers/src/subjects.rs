@@ -31,9 +31,7 @@ const MEASURED: &str = "measured";
 const OPENTELEMETRY: &str = "opentelemetry_sdk";
 
 /// The names that each counter knows.
-const NAMES: [&str; 8] = [
-    "ack", "data", "cursor", "typing", NAME_8, "reaction", NAME_30, NAME_64,
-];
+const NAMES: [&str; 8] = ["ack", "data", "cursor", "typing", NAME_8, "reaction", NAME_30, NAME_64];
 pub(crate) const NAME_8: &str = "presence";
 pub(crate) const NAME_30: &str = "a-longer-name-of-30-characters";
 pub(crate) const NAME_64: &str = "the-longest-name-that-is-copied-in-wide-words-has-64-characters.";
@@ -49,14 +47,10 @@ pub(crate) fn by_handle(measure: &mut impl Measure) {
     sharded_atomic(measure);
 
     let counter = metrics::counter!("envelopes", "aspect" => NAME_8);
-    measure.subject(METRICS, || {
-        |times| (0..times).for_each(|_| counter.increment(1))
-    });
+    measure.subject(METRICS, || |times| (0..times).for_each(|_| counter.increment(1)));
 
     let counter = prometheus_counters().with_label_values(&[NAME_8]);
-    measure.subject(PROMETHEUS, || {
-        |times| (0..times).for_each(|_| counter.inc())
-    });
+    measure.subject(PROMETHEUS, || |times| (0..times).for_each(|_| counter.inc()));
     measure.subject("prometheus, local, never flushed", || {
         let local = counter.local();
         move |times| (0..times).for_each(|_| black_box(&local).inc())
@@ -73,16 +67,12 @@ pub(crate) fn by_handle(measure: &mut impl Measure) {
 
     let vector = measured_counters();
     let id = vector.with_labels(MeasuredLabels { aspect: NAME_8 });
-    measure.subject(MEASURED, || {
-        |times| (0..times).for_each(|_| vector.get_metric(id).inc())
-    });
+    measure.subject(MEASURED, || |times| (0..times).for_each(|_| vector.get_metric(id).inc()));
 
     // `Counter::bind` is experimental.
     let (_provider, counter) = opentelemetry_counter();
     let bound = counter.bind(&[KeyValue::new("aspect", NAME_8)]);
-    measure.subject(OPENTELEMETRY, || {
-        |times| (0..times).for_each(|_| bound.add(1))
-    });
+    measure.subject(OPENTELEMETRY, || |times| (0..times).for_each(|_| bound.add(1)));
 }
 
 /// Every subject that increments by name.
@@ -111,9 +101,7 @@ pub(crate) fn by_name(measure: &mut impl Measure) {
     });
 
     let vector = prometheus_counters();
-    measure.subject(PROMETHEUS, || {
-        |times| (0..times).for_each(|_| vector.with_label_values(&[name()]).inc())
-    });
+    measure.subject(PROMETHEUS, || |times| (0..times).for_each(|_| vector.with_label_values(&[name()]).inc()));
 
     let family = client_family();
     measure.subject(PROMETHEUS_CLIENT, || {
@@ -147,16 +135,12 @@ pub(crate) fn by_name(measure: &mut impl Measure) {
 pub(crate) fn ours_by_name(measure: &mut impl Measure, name: &'static str) {
     baseline(measure);
     let envelopes = counters();
-    measure.subject(OURS, || {
-        |times| (0..times).for_each(|_| envelopes.observe(black_box(name)))
-    });
+    measure.subject(OURS, || |times| (0..times).for_each(|_| envelopes.observe(black_box(name))));
 }
 
 /// Installs the recorder of `metrics`, without which its macros do nothing. A process has one.
 pub(crate) fn install_recorder() {
-    metrics_exporter_prometheus::PrometheusBuilder::new()
-        .install_recorder()
-        .expect("no other recorder is installed");
+    metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().expect("no other recorder is installed");
 }
 
 pub(crate) fn counters() -> EnvelopeCounters {
@@ -202,19 +186,15 @@ fn sharded_atomic(measure: &mut impl Measure) {
 fn prometheus_counters() -> prometheus::IntCounterVec {
     let options = prometheus::Opts::new("envelopes", "Envelopes published");
     let counters = prometheus::IntCounterVec::new(options, &["aspect"]).expect("valid names");
-    prometheus::Registry::new()
-        .register(Box::new(counters.clone()))
-        .expect("registered once");
+    prometheus::Registry::new().register(Box::new(counters.clone())).expect("registered once");
     for name in NAMES {
         counters.with_label_values(&[name]).inc();
     }
     counters
 }
 
-type ClientFamily = prometheus_client::metrics::family::Family<
-    ClientLabels,
-    prometheus_client::metrics::counter::Counter,
->;
+type ClientFamily =
+    prometheus_client::metrics::family::Family<ClientLabels, prometheus_client::metrics::counter::Counter>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelSet)]
 struct ClientLabels {
@@ -245,9 +225,7 @@ fn measured_counters() -> measured::CounterVec<MeasuredLabelsSet> {
 
 /// The counter, and its provider, which must outlive it. Without a reader nothing would be recorded.
 fn opentelemetry_counter() -> (SdkMeterProvider, opentelemetry::metrics::Counter<u64>) {
-    let provider = SdkMeterProvider::builder()
-        .with_reader(ManualReader::builder().build())
-        .build();
+    let provider = SdkMeterProvider::builder().with_reader(ManualReader::builder().build()).build();
     let counter = provider.meter("broker").u64_counter("envelopes").build();
     for name in NAMES {
         counter.add(1, &[KeyValue::new("aspect", name)]);
