@@ -1,4 +1,4 @@
-//! Properties: a request with any method, path and headers gets one of four statuses (OPTIONS gets 204), and headers
+//! Properties: a request with any method, path and headers gets one of five statuses (OPTIONS gets 204), and headers
 //! that describe the body. Without the token, only the probes are served. Independent parsers accept a page in the
 //! format that its headers name.
 //!
@@ -11,6 +11,8 @@ use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use flate2::read::GzDecoder;
 use fuzzing::json::Json;
 use http::header::{
@@ -74,14 +76,24 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Returns whether a request has exactly one token, and the right one.
+/// Returns whether a request has exactly one token, and the right one: as `Bearer`, or as the password of `Basic`.
 fn has_token(request: &Request<()>) -> bool {
     let mut given = request.headers().get_all(AUTHORIZATION).iter();
     let (Some(given), None) = (given.next(), given.next()) else {
         return false;
     };
-    let (scheme, token) = given.as_bytes().split_at(given.len().min(7));
-    scheme.eq_ignore_ascii_case(b"Bearer ") && token.trim_ascii() == TOKEN.as_bytes()
+    let Some((scheme, credentials)) = given.to_str().ok().and_then(|given| given.split_once(' ')) else {
+        return false;
+    };
+    let credentials = credentials.trim_ascii();
+    match &*scheme.to_ascii_lowercase() {
+        "bearer" => credentials == TOKEN,
+        "basic" => BASE64_STANDARD.decode(credentials).is_ok_and(|credentials| {
+            let colon = credentials.iter().position(|&byte| byte == b':');
+            colon.is_some_and(|colon| &credentials[colon + 1..] == TOKEN.as_bytes())
+        }),
+        _ => false,
+    }
 }
 
 fn gunzip(body: &[u8]) -> Vec<u8> {
@@ -104,7 +116,8 @@ fn check(server: &Server, request: &Request<()>, is_protected: bool) {
         assert!(status == 204 && body.is_empty() && header(ALLOW).is_some(), "{status}");
         return;
     }
-    assert!([200, 401, 404, 405].contains(&status), "{status}");
+    assert!([200, 400, 401, 404, 405].contains(&status), "{status}");
+    assert!(status != 400 || path == "/parsec/series" && request.uri().query().is_some());
     let is_probe = ["/healthz", "/readyz"].contains(&path);
     let is_rejected = is_protected && !is_probe && !has_token(request);
     assert_eq!(status == 401, is_rejected);
@@ -131,7 +144,7 @@ fn check(server: &Server, request: &Request<()>, is_protected: bool) {
         return;
     }
     match (path, header(CONTENT_TYPE).expect("a content type")) {
-        ("/parsec/metrics", "application/json") => {
+        ("/parsec/metrics" | "/parsec/series", "application/json") => {
             assert!(matches!(Json::read(&page), Ok(Json::Object(_))));
         }
         ("/parsec/telemetry/metrics" | "/metrics", kind) => {
