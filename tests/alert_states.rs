@@ -99,16 +99,16 @@ enum Evaluation {
     Page,
 }
 
-/// The state of a rule, in seconds of the clock.
+/// What a snapshot shows of the rule, in seconds of the clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct State {
+struct Seen {
     state: AlertState,
     since: Option<u64>,
     resolved_at: Option<u64>,
     fired: u64,
 }
 
-impl State {
+impl Seen {
     /// Returns the state that follows at a second.
     fn then(self, state: AlertState, now: u64) -> Self {
         match state {
@@ -152,14 +152,14 @@ impl Fixture {
         at.duration_since(self.start).expect("after the start").as_secs()
     }
 
-    fn state(&self, status: &RuleStatus) -> State {
+    fn state(&self, status: &RuleStatus) -> Seen {
         let second = |at: Option<SystemTime>| at.map(|at| self.second(at));
         let (since, resolved_at) = (second(status.since), second(status.resolved_at));
-        State { state: status.state, since, resolved_at, fired: status.fired_total }
+        Seen { state: status.state, since, resolved_at, fired: status.fired_total }
     }
 
     /// Evaluates with this outcome, and returns the state after it.
-    fn evaluate(&self, by: Evaluation, outcome: Outcome) -> State {
+    fn evaluate(&self, by: Evaluation, outcome: Outcome) -> Seen {
         self.condition.set(outcome);
         let snapshot = match by {
             Evaluation::Snapshot => self.aggregator.snapshot(),
@@ -177,7 +177,7 @@ impl Fixture {
     }
 
     /// Evaluates by `snapshot()` after so many seconds.
-    fn after(&self, seconds: u64, outcome: Outcome) -> State {
+    fn after(&self, seconds: u64, outcome: Outcome) -> Seen {
         self.clock.advance(Duration::from_secs(seconds));
         self.evaluate(Evaluation::Snapshot, outcome)
     }
@@ -282,7 +282,7 @@ fn false_evaluation_restarts_the_time_that_a_condition_must_be_true() {
     let outcomes = [(0, True), (FOR - 1, False), (1, True), (FOR - 1, True), (1, True)];
     assert_eq!(fixture.run(&outcomes), [Pending, Inactive, Pending, Pending, Firing]);
     let state = fixture.after(1, True);
-    assert_eq!(state, State { state: Firing, since: Some(FOR), resolved_at: None, fired: 1 });
+    assert_eq!(state, Seen { state: Firing, since: Some(FOR), resolved_at: None, fired: 1 });
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn true_evaluation_restarts_the_time_that_a_condition_must_be_false() {
     assert_eq!(fixture.run(&outcomes), [Pending, Firing, Firing, Firing, Firing, Firing, Resolved]);
     // It is one incident.
     let state = fixture.after(1, False);
-    assert_eq!(state, State { state: Resolved, since: Some(0), resolved_at: Some(FOR + 1 + 2 * KEEP), fired: 1 });
+    assert_eq!(state, Seen { state: Resolved, since: Some(0), resolved_at: Some(FOR + 1 + 2 * KEEP), fired: 1 });
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn greatest_durations_never_elapse() {
     let fixture = Fixture::of(Duration::ZERO, Duration::MAX);
     let outcomes = [(0, True), (century, False), (century, False), (century, True), (century, False)];
     assert_eq!(fixture.run(&outcomes), [Firing; 5]);
-    assert_eq!(fixture.after(0, False), State { state: Firing, since: Some(0), resolved_at: None, fired: 1 });
+    assert_eq!(fixture.after(0, False), Seen { state: Firing, since: Some(0), resolved_at: None, fired: 1 });
     // Longer than the clock runs: 584 years.
     let fixture = Fixture::of(Duration::from_secs(600 * 365 * 24 * 3600), Duration::ZERO);
     fixture.after(0, True);
