@@ -11,8 +11,9 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use common::alerts::{Condition, Outcome, rule};
@@ -390,32 +391,42 @@ fn greatest_durations_never_elapse() {
 
 /// Property 2.
 #[test]
-fn snapshot_with_an_earlier_reading_changes_no_state() {
-    for (late, failures) in [(True, 0), (False, 0), (Failed, 1)] {
+fn snapshots_that_end_after_a_later_one_change_no_state() {
+    for (late, failures) in [(True, 0), (False, 0), (Failed, 2)] {
         let clock = ManualClock::new();
-        let aggregator = Arc::new(OnceLock::<Aggregator>::new());
-        let nested = Arc::new(AtomicBool::new(false));
-        let condition = {
-            let (clock, aggregator, nested) = (clock.clone(), Arc::clone(&aggregator), Arc::clone(&nested));
-            // While it is evaluated, a snapshot of a later second is taken.
-            move |_: &Snapshot| {
-                if !nested.swap(true, SeqCst) {
-                    clock.advance(SECOND);
-                    assert_eq!(aggregator.get().expect("set").snapshot().rules[0].state, Pending);
-                    return late.evaluate();
-                }
-                true
-            }
+        let start = clock.now();
+        let (outcomes, receivers): (Vec<_>, Vec<_>) = std::iter::repeat_with(mpsc::channel::<Outcome>).take(4).unzip();
+        let receivers: Vec<_> = receivers.into_iter().map(Mutex::new).collect();
+        let (begun, has_begun) = mpsc::channel();
+        // The snapshot of each second waits for its outcome.
+        let condition = move |snapshot: &Snapshot| {
+            let second = snapshot.at.duration_since(start).expect("after the start").as_secs();
+            begun.send(second).expect("the test receives");
+            let outcome = receivers[usize::try_from(second).expect("a few")].lock().expect("no panic").recv();
+            outcome.expect("the test sends").evaluate()
         };
-        let rule = AlertRule::new("late", Severity::Info, condition).for_at_least(2 * SECOND);
-        let built = Aggregator::new().clock(clock.clock()).with_alerts(vec![rule]).expect("a valid rule");
-        let snapshot = aggregator.get_or_init(|| built).snapshot();
-        let status = &snapshot.rules[0];
-        assert_eq!((status.state, status.since, status.failures_total), (Pending, Some(clock.now()), failures));
-        for expected in [Pending, Firing] {
+        let rule = AlertRule::new("late", Severity::Info, condition).for_at_least(SECOND);
+        let aggregator = Aggregator::new().clock(clock.clock()).with_alerts(vec![rule]).expect("a valid rule");
+        thread::scope(|scope| {
+            let late_snapshots = [0, 1].map(|second| {
+                let snapshot = scope.spawn(|| aggregator.snapshot());
+                assert_eq!(has_begun.recv(), Ok(second));
+                clock.advance(SECOND);
+                snapshot
+            });
+            outcomes[2].send(True).expect("the condition receives");
+            assert_eq!(aggregator.snapshot().rules[0].state, Pending);
+            let since = Some(clock.now());
+            for (snapshot, outcome) in late_snapshots.into_iter().zip(&outcomes) {
+                outcome.send(late).expect("the condition receives");
+                let rule = &snapshot.join().expect("no panic").rules[0];
+                assert_eq!((rule.state, rule.since), (Pending, since));
+            }
             clock.advance(SECOND);
-            assert_eq!(aggregator.get().expect("set").snapshot().rules[0].state, expected);
-        }
+            outcomes[3].send(True).expect("the condition receives");
+            let rule = &aggregator.snapshot().rules[0];
+            assert_eq!((rule.state, rule.since, rule.failures_total), (Firing, since, failures));
+        });
     }
 }
 

@@ -18,7 +18,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -481,4 +481,28 @@ fn concurrent_snapshots_and_ticks_keep_every_property() {
 #[test]
 fn concurrent_snapshots_and_ticks_while_the_clock_advances_lose_no_transition() {
     run_concurrently(CONCURRENT, Advance::DuringRounds);
+}
+
+/// Property 6.
+#[test]
+fn callback_that_ticks_is_not_called_within_itself() {
+    let (clock, condition) = (ManualClock::new(), Condition::default());
+    let rules = NAMES.map(|name| condition.rule(name));
+    let aggregator = Aggregator::new().clock(clock.clock()).with_alerts(rules.into()).expect("valid rules");
+    let (own, delivered) = (Arc::new(OnceLock::<Monitor>::new()), Arc::new(Mutex::new(Vec::new())));
+    let callback = {
+        let (own, condition, delivered) = (Arc::downgrade(&own), condition.clone(), Arc::clone(&delivered));
+        move |transition: &AlertTransition| {
+            let mut delivered = delivered.try_lock().expect("one at a time");
+            delivered.push((transition.name.clone(), transition.to));
+            condition.set(False);
+            own.upgrade().expect("the test holds it").get().expect("started").tick();
+        }
+    };
+    let monitor = own.get_or_init(|| Monitor::builder(&aggregator).on_transition(callback).start());
+    condition.set(True);
+    monitor.tick();
+    assert_eq!(monitor.callback_panics(), 0);
+    let expected = [Firing, Resolved].map(|to| NAMES.map(|name| (name.to_owned(), to)));
+    assert_eq!(*delivered.lock().expect("no panic"), expected.concat());
 }
