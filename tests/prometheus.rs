@@ -3,34 +3,29 @@
 #![cfg(feature = "serve")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::thread;
 
 use parsec_telemetry::{
     Aggregator, AlertRule, CacheCounters, CacheSource, CacheStats, ChannelEntry, ChannelLister, ChannelSource,
-    EnvelopeCounters, EnvelopeStats, Report, Severity, Source, SourceError, TokenCounters, TokenStats, serve,
+    EnvelopeCounters, EnvelopeStats, Report, Severity, Source, SourceError, TokenCounters, TokenStats,
 };
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
 mod support {
     pub(crate) mod poll;
     pub(crate) mod program;
+    pub(crate) mod prometheus;
     pub(crate) mod socket;
 }
 
-use support::poll::{DEADLINE, poll, try_poll};
+use support::poll::poll;
 use support::program::find_program;
-use support::socket::connect;
+use support::prometheus::{ChildGuard, Prometheus, get, start_server, value_of};
 
 const TEXT: &str = "/parsec/telemetry/metrics";
 
@@ -69,7 +64,7 @@ fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
         ])
         .expect("valid rules");
     let (_runtime, address) = start_server(aggregator);
-    let prometheus = Prometheus::start(&program, &[("parsec", address)]);
+    let prometheus = Prometheus::start(&program, &[("parsec", address)], RULES);
 
     let data = envelopes.aspect("data");
     for _ in 0..41 {
@@ -110,23 +105,23 @@ fn prometheus_stores_every_sample_and_raises_the_firing_alerts() {
         let family = family.strip_suffix("_total").unwrap_or(family);
         Some((family.to_owned(), kind.to_owned()))
     });
-    assert_eq!(prometheus.types(), types.collect());
+    assert_eq!(stored_types(&prometheus), types.collect());
 
     // A firing rule makes the operator's rule fire.
-    assert_eq!(prometheus.alerts(), BTreeMap::new());
+    assert_eq!(active_alerts(&prometheus), BTreeMap::new());
     prometheus.wait_for(r#"parsec_alerts_firing{alert="tokens_lost"}"#, "0");
     revoked.0.store(2, Relaxed);
     prometheus.wait_for(r#"parsec_telemetry_alerts_firing{alert="tokens_lost",severity="critical"}"#, "1");
-    poll("both alerts", || (prometheus.alerts().len() == 2).then_some(()));
+    poll("both alerts", || (active_alerts(&prometheus).len() == 2).then_some(()));
     assert_eq!(
-        prometheus.alerts(),
+        active_alerts(&prometheus),
         [("ParsecCritical", "firing"), ("ParsecCriticalForLong", "pending")]
             .map(|(alert, state)| (alert.to_owned(), state.to_owned()))
             .into()
     );
 
     revoked.0.store(0, Relaxed);
-    poll("no alert", || prometheus.alerts().is_empty().then_some(()));
+    poll("no alert", || active_alerts(&prometheus).is_empty().then_some(()));
     prometheus.wait_for(r#"parsec_alerts_firing{alert="tokens_lost"}"#, "0");
     assert_eq!(prometheus.query(r#"parsec_telemetry_alerts_firing{alert="tokens_lost"}"#), Vec::<Value>::new());
 }
@@ -147,7 +142,7 @@ fn source_that_fails_resets_no_counter_and_changes_no_alert() {
         ])
         .expect("valid rules");
     let (_runtime, address) = start_server(aggregator);
-    let prometheus = Prometheus::start(&program, &[("parsec", address)]);
+    let prometheus = Prometheus::start(&program, &[("parsec", address)], RULES);
     let up = r#"parsec_telemetry_source_up{source="store"}"#;
     for is_up in [true, false, true] {
         fails.store(!is_up, Relaxed);
@@ -170,7 +165,7 @@ fn scrapes_beside_a_hundred_busy_connections_succeed() {
     envelopes.observe("data");
     let (_runtime, address) = start_server(Aggregator::new().source(envelopes));
     let targets = [("openmetrics", address), ("text", text_only_proxy(address))];
-    let prometheus = Prometheus::start(&program, &targets);
+    let prometheus = Prometheus::start(&program, &targets, RULES);
     for (job, _) in targets {
         prometheus.wait_for(&format!("up{{job=\"{job}\"}}"), "1");
     }
@@ -250,22 +245,6 @@ fn forward_requests(mut client: TcpStream, mut upstream: TcpStream) {
     let _ = upstream.shutdown(std::net::Shutdown::Both);
 }
 
-/// Kills the process when it is dropped.
-struct ChildGuard(Child);
-
-impl ChildGuard {
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for ChildGuard {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// Reports a million envelopes and a warm cache, or fails.
 struct Store(Arc<AtomicBool>);
 
@@ -303,163 +282,27 @@ impl ChannelLister for Rooms {
     }
 }
 
-/// Serves until the runtime is dropped.
-fn start_server(aggregator: Aggregator) -> (Runtime, SocketAddr) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    runtime.spawn(serve(listener, aggregator, std::future::pending::<()>()));
-    (runtime, address)
+/// The type of each family of the page.
+fn stored_types(prometheus: &Prometheus) -> BTreeMap<String, String> {
+    let data = prometheus.api("/api/v1/targets/metadata");
+    let families = data.as_array().expect("a list").iter();
+    families
+        .map(|family| {
+            let [name, kind] = ["metric", "type"].map(|key| family[key].as_str().expect("text").to_owned());
+            (name, kind)
+        })
+        .collect()
 }
 
-/// A Prometheus process with a configuration and a database of its own.
-struct Prometheus {
-    address: SocketAddr,
-    process: ChildGuard,
-    directory: PathBuf,
-}
-
-impl Prometheus {
-    /// Starts Prometheus with one job per target, by name.
-    fn start(program: &Path, targets: &[(&str, SocketAddr)]) -> Self {
-        let directory =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prometheus-{}-{}", std::process::id(), targets[0].0));
-        fs::create_dir_all(&directory).expect("a directory");
-        fs::write(directory.join("rules.yml"), RULES).expect("written");
-        let mut config = String::from(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n\
-             rule_files: [rules.yml]\n\
-             scrape_configs:\n",
-        );
-        for (job, target) in targets {
-            write!(
-                config,
-                "- job_name: {job}\n  \
-                   metrics_path: /parsec/telemetry/metrics\n  \
-                   static_configs: [{{targets: [\"{target}\"]}}]\n",
-            )
-            .expect("a String takes every write");
-        }
-        fs::write(directory.join("prometheus.yml"), config).expect("written");
-        let mut process = Command::new(program)
-            .current_dir(&directory)
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("prometheus starts");
-        let log = BufReader::new(process.stderr.take().expect("piped"));
-        let mut this = Self {
-            // Until the log shows it.
-            address: targets[0].1,
-            process: ChildGuard(process),
-            directory,
-        };
-        this.address = listen_address(log);
-        poll("readiness", || get(this.address, "/-/ready").contains("is Ready").then_some(()));
-        this
-    }
-
-    /// The `data` of a response of the HTTP API.
-    fn api(&self, path: &str) -> Value {
-        let response = get(self.address, path);
-        let response: Value =
-            serde_json::from_str(&response).unwrap_or_else(|error| panic!("{path}: {error}: {response}"));
-        assert_eq!(response["status"], "success", "{path}: {response}");
-        response["data"].clone()
-    }
-
-    /// The series that an expression evaluates to.
-    fn query(&self, expression: &str) -> Vec<Value> {
-        let mut escaped = String::new();
-        for byte in expression.bytes() {
-            write!(escaped, "%{byte:02x}").expect("a String takes every write");
-        }
-        let data = self.api(&format!("/api/v1/query?query={escaped}"));
-        data["result"].as_array().expect("series").clone()
-    }
-
-    /// Polls until an expression evaluates to one series with this value.
-    fn wait_for(&self, expression: &str, value: &str) {
-        let mut series = Vec::new();
-        let arrived = try_poll(|| {
-            series = self.query(expression);
-            (series.len() == 1 && value_of(&series) == Some(value)).then_some(())
-        });
-        assert!(
-            arrived.is_some(),
-            "{expression} is not {value} but {series:?}; the targets: {}",
-            self.api("/api/v1/targets")
-        );
-    }
-
-    /// The type of each family of the page.
-    fn types(&self) -> BTreeMap<String, String> {
-        let data = self.api("/api/v1/targets/metadata");
-        let families = data.as_array().expect("a list").iter();
-        families
-            .map(|family| {
-                let [name, kind] = ["metric", "type"].map(|key| family[key].as_str().expect("text").to_owned());
-                (name, kind)
-            })
-            .collect()
-    }
-
-    /// The states of the pending and firing alerts of the rule file.
-    fn alerts(&self) -> BTreeMap<String, String> {
-        let data = self.api("/api/v1/alerts");
-        let alerts = data["alerts"].as_array().expect("a list").iter();
-        alerts
-            .map(|alert| {
-                assert_eq!(alert["labels"]["alert"], "tokens_lost", "{alert}");
-                let text = |value: &Value| value.as_str().expect("text").to_owned();
-                (text(&alert["labels"]["alertname"]), text(&alert["state"]))
-            })
-            .collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Before its directory is removed.
-        self.process.kill();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// Finds the address in the log of Prometheus. Reads the log to its end, since a full pipe would block the process.
-fn listen_address(mut log: impl BufRead + Send + 'static) -> SocketAddr {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut line = String::new();
-        while log.read_line(&mut line).is_ok_and(|length| length > 0) {
-            if line.contains("\"Listening on\"")
-                && let Some((_, address)) = line.split_once("address=")
-            {
-                // The receiver may be gone.
-                let _ = sender.send(address.trim().to_owned());
-            }
-            eprint!("{line}");
-            line.clear();
-        }
-    });
-    let address = receiver.recv_timeout(DEADLINE).expect("prometheus logs its address");
-    address.parse().expect("an address")
-}
-
-fn value_of(series: &[Value]) -> Option<&str> {
-    series.first()?["value"][1].as_str()
-}
-
-/// The body of a page. HTTP/1.0 ends it with the connection.
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = connect(address);
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").expect("sent");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("a response");
-    let (_, body) = response.split_once("\r\n\r\n").expect("a head and a body");
-    body.to_owned()
+/// The states of the pending and firing alerts of the rule file.
+fn active_alerts(prometheus: &Prometheus) -> BTreeMap<String, String> {
+    let data = prometheus.api("/api/v1/alerts");
+    let alerts = data["alerts"].as_array().expect("a list").iter();
+    alerts
+        .map(|alert| {
+            assert_eq!(alert["labels"]["alert"], "tokens_lost", "{alert}");
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            (text(&alert["labels"]["alertname"]), text(&alert["state"]))
+        })
+        .collect()
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses some of these helpers")]
 
+pub(crate) mod alerts;
 pub(crate) mod counters;
 pub(crate) mod exposition;
 pub(crate) mod model;
