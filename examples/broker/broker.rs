@@ -4,20 +4,23 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use parsec_telemetry::{Aggregator, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Server, TokenCounters};
+use parsec_telemetry::{
+    Aggregator, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Monitor, Server, TokenCounters,
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Options;
 use crate::channels::Channels;
 use crate::error::ApiError;
 use crate::tokens::Tokens;
-use crate::{alerts, limits};
+use crate::{alerts, chaos, limits, terminal};
 
 pub(crate) struct Broker {
     pub(crate) channels: Arc<Channels>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) aggregator: Aggregator,
     pub(crate) telemetry: Server,
+    _monitor: Monitor,
     envelopes: EnvelopeCounters,
     data: Aspect,
 }
@@ -32,14 +35,20 @@ impl Broker {
         let tokens = Arc::new(Tokens::new(token_counters.clone(), options.cache));
 
         let cached = Arc::clone(&tokens);
+        let mut cache = CacheSource::new(move || cached.cache_counters());
+        if let Some(cycle) = options.chaos {
+            cache = cache.clock(chaos::cache_clock(cycle));
+        }
         let aggregator = Aggregator::new()
             .source(envelopes.clone())
             .source(token_counters)
-            .source(CacheSource::new(move || cached.cache_counters()))
+            .source(cache)
             .source(ChannelSource::new(Arc::clone(&channels)))
             // The broker's own source: see `sources.rs`.
             .source(Arc::clone(&channels))
-            .with_alerts(alerts::rules(options.max_channels))?;
+            .with_alerts(alerts::rules(options.max_channels, options.max_alert_delay))?;
+        // Evaluates the rules every second, whether or not a page is read.
+        let monitor = Monitor::builder(&aggregator).on_transition(terminal::print_transition).start();
 
         let mut telemetry = Server::builder(aggregator.clone());
         if let Some(token) = &options.page_token {
@@ -50,6 +59,7 @@ impl Broker {
             channels,
             tokens,
             telemetry: telemetry.build(),
+            _monitor: monitor,
             aggregator,
             // Most messages have this aspect: a handle saves the lookup on each publish.
             data: envelopes.aspect("data"),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::channel::{Channel, SubscriberKind};
+use crate::chaos::Stall;
 use crate::error::ApiError;
 use crate::event_stream::EventStream;
 use crate::patterns::Patterns;
@@ -18,6 +19,8 @@ pub(crate) struct Channels {
     history: usize,
     subscriber_permits: Arc<Semaphore>,
     open: Mutex<Open>,
+    /// Stalls the source in `sources.rs`.
+    pub(crate) stall: Stall,
 }
 
 #[derive(Default)]
@@ -34,6 +37,7 @@ impl Channels {
             history,
             subscriber_permits: Arc::new(Semaphore::new(limits::MAX_SUBSCRIBERS)),
             open: Mutex::default(),
+            stall: Stall::default(),
         }
     }
 

@@ -73,7 +73,9 @@ async fn user(session: Session) -> Result<(), Error> {
 }
 
 async fn agent(session: Session) -> Result<(), Error> {
-    subscriber(session, "agent", 150).await
+    // Different counts, or all agents would disconnect at the same time.
+    let count = 200 + 150 * (session.number % 3);
+    subscriber(session, "agent", count).await
 }
 
 /// Reads `count` events, disconnects for 1 to 3 seconds, and resumes with the last id: three times.

@@ -4,7 +4,7 @@
 //! cargo run --release --example broker
 //! ```
 //!
-//! starts it on 127.0.0.1:8080 with a few built-in clients. Start with `broker.rs` to see how the crate is embedded:
+//! starts it on 127.0.0.1:8080 with a few built-in clients. With `--chaos`, alerts fire and resolve. Start with `broker.rs` to see how the crate is embedded:
 //!
 //! | file | contents |
 //! | --- | --- |
@@ -19,6 +19,7 @@
 //! | `server.rs`, `signals.rs` | the accept loop and the graceful shutdown |
 //! | `terminal.rs` | the terminal output |
 //! | `client.rs`, `demo.rs` | the built-in clients |
+//! | `chaos.rs` | the faults of `--chaos` |
 //! | `args.rs` | command-line options |
 
 mod alerts;
@@ -26,6 +27,7 @@ mod args;
 mod broker;
 mod channel;
 mod channels;
+mod chaos;
 mod client;
 mod demo;
 mod error;
@@ -79,8 +81,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), String> {
     // First of all, so that a signal during the start shuts the broker down gracefully too.
-    let mut signals =
-        Signals::listen().map_err(|error| format!("cannot install signal handlers: {error}; try again"))?;
+    let mut signals = Signals::listen().await;
     let listener = TcpListener::bind(options.listen).await.map_err(|error| listen_error(options.listen, &error))?;
     let address = listener.local_addr().map_err(|error| listen_error(options.listen, &error))?;
 
@@ -95,6 +96,9 @@ async fn run(options: Options) -> Result<(), String> {
     let mut tasks = JoinSet::new();
     tasks.spawn(terminal::print_status(Arc::clone(&broker)));
     tasks.spawn(broker::sweep(Arc::clone(&broker)));
+    if let Some(cycle) = options.chaos {
+        tasks.spawn(chaos::run(Arc::clone(&broker), cycle));
+    }
     let mut clients = JoinSet::new();
     if !options.quiet {
         demo::start(&mut clients, address, broker.channels.patterns());

@@ -1,43 +1,25 @@
-//! Shutdown signals: Ctrl-C and, on Unix, SIGTERM.
+//! Shutdown signals, more than one.
 
-use std::io;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
-/// The handlers are installed by [`listen`](Self::listen) and stay installed: from then on the signals no longer end
-/// the process by themselves.
-#[cfg(unix)]
-pub(crate) struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
+use parsec_telemetry::shutdown_signal;
 
-#[cfg(unix)]
+pub(crate) struct Signals(Pin<Box<dyn Future<Output = ()> + Send>>);
+
 impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    /// Listens from now on: the signals no longer end the process by themselves.
+    pub(crate) async fn listen() -> Self {
+        let mut next = Box::pin(shutdown_signal());
+        // The first poll installs the handlers. It cannot complete: only later signals count.
+        let _pending = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
+        Self(next)
     }
 
+    /// Completes at the next signal. One that follows it is not lost, even before `next` is called again.
     pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-pub(crate) struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self)
-    }
-
-    pub(crate) async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Without a handler no signal can be received: run until the process is killed.
-            std::future::pending::<()>().await;
-        }
+        self.0.as_mut().await;
+        *self = Self::listen().await;
     }
 }

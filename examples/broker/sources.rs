@@ -17,6 +17,7 @@ impl ChannelLister for Channels {
 
 impl Source for Channels {
     fn presence(&self) -> Option<PresenceStats> {
+        self.stall.wait();
         let mut stats = PresenceStats::default();
         let mut channels = 0_u64;
         self.for_each(|_, channel| {

@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parsec_telemetry::Snapshot;
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use parsec_telemetry::{AlertTransition, Snapshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::broker::Broker;
@@ -39,15 +42,27 @@ pub(crate) async fn print_status(broker: Arc<Broker>) {
     let second = Duration::from_secs(1);
     let mut ticks = interval_at(Instant::now() + second, second);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let page = broker.aggregator.handler();
     let mut last = String::new();
     loop {
         ticks.tick().await;
-        let line = status_line(&broker.aggregator.snapshot());
+        // Not `Aggregator::snapshot`, which blocks for as long as a source does.
+        let Ok(response) = page.call(Request::new(())).await;
+        let Ok(json) = response.into_body().collect().await;
+        let Ok(snapshot) = serde_json::from_slice(&json.to_bytes()) else {
+            continue; // 503: the sources did not answer in time
+        };
+        let line = status_line(&snapshot);
         if line != last {
             print(&line);
             last = line;
         }
     }
+}
+
+pub(crate) fn print_transition(transition: &AlertTransition) {
+    let AlertTransition { name, severity, description, from, to, .. } = transition;
+    print(&format!("alert {name}: {} -> {} ({severity}): {description}", from.as_str(), to.as_str()));
 }
 
 fn status_line(snapshot: &Snapshot) -> String {

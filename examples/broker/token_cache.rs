@@ -4,7 +4,7 @@
 //! puts and evictions are counted here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parsec_telemetry::CacheCounters;
 use quick_cache::sync::Cache;
@@ -15,6 +15,7 @@ use crate::tokens::Token;
 pub(crate) struct TokenCache {
     tokens: Cache<String, Arc<Token>, EntryBytes, DefaultHashBuilder, Evictions>,
     puts: AtomicU64,
+    is_disabled: AtomicBool,
     evictions: Evictions,
 }
 
@@ -28,7 +29,7 @@ impl TokenCache {
             DefaultHashBuilder::default(),
             evictions.clone(),
         );
-        Self { tokens, puts: AtomicU64::new(0), evictions }
+        Self { tokens, puts: AtomicU64::new(0), is_disabled: AtomicBool::new(false), evictions }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Token>> {
@@ -36,12 +37,21 @@ impl TokenCache {
     }
 
     pub(crate) fn put(&self, id: &str, token: &Arc<Token>) {
+        if self.is_disabled.load(Ordering::Relaxed) {
+            return;
+        }
         self.tokens.insert(id.to_owned(), Arc::clone(token));
         self.puts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn remove(&self, id: &str) {
         self.tokens.remove(id);
+    }
+
+    /// A disabled cache is empty: every lookup misses.
+    pub(crate) fn set_enabled(&self, is_enabled: bool) {
+        self.is_disabled.store(!is_enabled, Ordering::Relaxed);
+        self.tokens.clear();
     }
 
     pub(crate) fn counters(&self) -> CacheCounters {

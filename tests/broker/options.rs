@@ -49,6 +49,8 @@ fn invalid_option_exits_with_2_and_a_message() {
         (&["--cache", "0"], "from 1 to"),
         (&["--pattern", ""], "letters, digits"),
         (&["--pattern", "a b"], "letters, digits"),
+        (&["--for", "301"], "from 0 to 300"),
+        (&["--chaos=29"], "from 30 to 3600"),
         (&["--quiet=yes"], "'--quiet'"),
         (&["8080"], "8080"),
     ] {
@@ -64,7 +66,9 @@ fn invalid_option_exits_with_2_and_a_message() {
 fn help_lists_every_option() {
     let (code, stdout, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    for option in ["--listen", "--pattern", "--channels", "--history", "--cache", "--page-token", "--quiet"] {
+    for option in
+        ["--listen", "--pattern", "--channels", "--history", "--cache", "--page-token", "--quiet", "--for", "--chaos"]
+    {
         assert!(stdout.contains(option), "{stdout}");
     }
 }

@@ -7,7 +7,7 @@ use crate::process::Broker;
 
 #[tokio::test]
 async fn broker_port_serves_all_telemetry_pages() {
-    let broker = Broker::start(&["--quiet"]);
+    let broker = Broker::start(&["--quiet", "--for", "0"]);
     let token = broker.issue_token(60).await;
     for path in ["agents:x/publish?aspect=cursor", "agents:x/publish"] {
         broker.publish(&token, path, "hello").await;
@@ -21,7 +21,7 @@ async fn broker_port_serves_all_telemetry_pages() {
         ("/parsec/metrics", "application/json", r#""by_aspect":{"cursor":1,"data":1}"#),
         ("/parsec/telemetry/metrics", text, r#"_envelopes_total{aspect="cursor"} 1"#),
         ("/parsec/telemetry/metrics", text, r#"_channels_by_pattern{pattern="agents:*"} 1"#),
-        ("/parsec/telemetry/metrics", text, r#"alert="cache_cold",severity="warning"} 1"#),
+        ("/parsec/telemetry/metrics", text, r#"_alerts_firing{alert="cache_cold",severity="warning"} 1"#),
     ] {
         let response = broker.get(path).await;
         let header = response.header(CONTENT_TYPE);

@@ -45,9 +45,10 @@ impl Broker {
 
     /// Waits until the broker prints a line with this prefix.
     pub(crate) fn wait_for_line(&self, prefix: &str) {
+        let deadline = Instant::now() + DEADLINE;
         let mut lines: Vec<String> = Vec::new();
         while lines.last().is_none_or(|line| !line.starts_with(prefix)) {
-            let line = self.stdout.recv_timeout(DEADLINE);
+            let line = self.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             lines.push(line.unwrap_or_else(|_| panic!("no line {prefix:?} in {lines:#?}")));
         }
     }

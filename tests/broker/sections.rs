@@ -89,7 +89,7 @@ async fn probe(broker: &Broker, token: &str) -> Response {
 
 #[tokio::test]
 async fn cache_section_equals_the_lookups_and_evictions() {
-    let broker = Broker::start(&["--quiet", "--cache", "32"]);
+    let broker = Broker::start(&["--quiet", "--cache", "32", "--for", "0"]);
     let token = broker.issue_token(60).await;
     for _ in 0..10 {
         broker.publish(&token, "public:x/publish", "hello").await;
