@@ -1,7 +1,20 @@
 //! The console in headless Chromium.
+//!
+//! Each test has a browser and a server of its own. A time in a test is that of a `ManualClock`, so that states last
+//! until the test has seen them.
 
 #![cfg(all(feature = "serve", unix))]
 
+mod accessibility;
+mod alerts;
+mod connection;
+mod keyboard;
+mod mounting;
+mod numbers;
+mod site;
+
+// Shared with tests that need more of it.
+#[allow(dead_code)]
 #[path = "../support"]
 mod support {
     pub(crate) mod browser;
@@ -11,18 +24,4 @@ mod support {
     pub(crate) mod program;
     pub(crate) mod server;
     pub(crate) mod socket;
-}
-
-#[test]
-fn smoke() {
-    let Some(b) = support::browser::Browser::start() else { return };
-    b.open("data:text/html,<title>x</title><input id=a autofocus><p>hi");
-    b.evaluate("document.getElementById('a').focus()");
-    b.press("abc");
-    println!("{}", b.wait_for("document.getElementById('a').value"));
-    println!("{:?} {:?}", b.messages(), b.requests());
-    b.evaluate("console.error('bad')");
-    b.evaluate("fetch('http://127.0.0.1:1/').catch(() => 0) && 1");
-    b.wait_for("performance.now() > 500");
-    println!("{:?} {:?}", b.messages(), b.requests());
 }
