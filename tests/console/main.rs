@@ -11,6 +11,7 @@ mod connection;
 mod keyboard;
 mod mounting;
 mod numbers;
+mod policy;
 mod site;
 
 // Shared with tests that need more of it.

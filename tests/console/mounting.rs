@@ -33,7 +33,9 @@ fn console_behind_a_token_works_once_the_browser_has_it() {
     // The browser keeps the token for the origin.
     site.open(&browser, "/#minute");
     assert_works(&browser, &site.url("/"));
-    println!("{:?}", browser.messages());println!("{:?}", browser.requests());
+    // The browser logs the 401.
+    let messages = browser.messages();
+    assert!(messages.iter().all(|message| message.origin == "network"), "{messages:#?}");
     site.assert_own_requests(&browser);
 }
 

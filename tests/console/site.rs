@@ -179,9 +179,13 @@ impl Site {
     }
 
     pub(crate) fn assert_own_requests(&self, browser: &Browser) {
-        let mut requests = browser.requests();
-        assert!(!requests.is_empty());
-        requests.retain(|url| !url.starts_with(&self.url("/")) && !url.starts_with("data:"));
-        assert!(requests.is_empty(), "{requests:#?}");
+        let is_own = |url: &String| {
+            let authority = url.split('/').nth(2).unwrap_or_default();
+            let (_credentials, host) = authority.rsplit_once('@').unwrap_or_default();
+            url.starts_with("data:") || [authority, host].contains(&self.address.to_string().as_str())
+        };
+        let (own, other): (Vec<_>, Vec<_>) = browser.requests().into_iter().partition(is_own);
+        assert!(!own.is_empty());
+        assert!(other.is_empty(), "{other:#?}");
     }
 }
