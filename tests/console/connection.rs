@@ -9,8 +9,7 @@ use crate::site::{Panel, Site};
 use crate::support::browser::Browser;
 use crate::support::poll::poll;
 
-const RUNS: &str =
-    "(document.querySelector('[data-chart=\"channels.total_active\"] path.line').getAttribute('d') ?? '').split('M').length - 1";
+const RUNS: &str = "(document.querySelector('[data-chart=\"channels.total_active\"] path.line').getAttribute('d') ?? '').split('M').length - 1";
 
 #[test]
 fn lost_server_is_shown_and_its_return_leaves_a_break_in_the_chart() {
@@ -27,7 +26,9 @@ fn lost_server_is_shown_and_its_return_leaves_a_break_in_the_chart() {
 
     site.stop();
     browser.wait_for("document.body.dataset.state === 'lost'");
-    browser.wait_for("/^No answer since .*\\d, next try in \\d+ s/.test(document.getElementById('connection').textContent)");
+    browser.wait_for(
+        "/^No answer since .*\\d, next try in \\d+ s/.test(document.getElementById('connection').textContent)",
+    );
     assert_eq!(browser.evaluate("document.getElementById('lost').hidden"), false);
     browser.wait_for("document.getElementById('say').textContent.includes('no answer')");
     // The last values stay, dimmed.

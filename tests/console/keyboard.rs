@@ -100,7 +100,8 @@ fn arrow_keys_read_the_points_of_a_chart() {
     tab_to(&browser, "#channels summary");
     browser.press(ENTER);
     browser.wait_for("document.querySelectorAll('#channels tbody tr').length === 60");
-    let cells = browser.evaluate("[...document.querySelectorAll('#channels tbody tr')].map(row => row.lastChild.innerText)");
+    let cells =
+        browser.evaluate("[...document.querySelectorAll('#channels tbody tr')].map(row => row.lastChild.innerText)");
     let expected: Vec<Value> = (1..=60).rev().map(|channels: u32| channels.to_string().into()).collect();
     assert_eq!(cells, Value::Array(expected));
     site.assert_clean(&browser);

@@ -12,6 +12,7 @@ mod keyboard;
 mod mounting;
 mod numbers;
 mod policy;
+mod screenshots;
 mod site;
 
 // Shared with tests that need more of it.

@@ -130,8 +130,7 @@ impl Browser {
 
     /// Sets media features such as `prefers-color-scheme`.
     pub(crate) fn set_media(&self, features: &[(&str, &str)]) {
-        let features: Vec<Value> =
-            features.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        let features: Vec<Value> = features.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
