@@ -36,12 +36,23 @@ impl RunningServer {
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
+        Self::start_at((ip.into(), 0).into(), worker_threads, server)
+    }
+
+    pub(crate) fn start_at<F>(
+        address: SocketAddr,
+        worker_threads: usize,
+        server: impl FnOnce(TcpListener, oneshot::Receiver<()>) -> F,
+    ) -> Self
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(worker_threads)
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind((ip.into(), 0))).expect("a free port");
+        let listener = runtime.block_on(TcpListener::bind(address)).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (shutdown, receiver) = oneshot::channel();
         let task = runtime.spawn(server(listener, receiver));
