@@ -3,13 +3,13 @@
 // The operator's page. Reads the JSON page and the series, and updates the document in place, so that focus, scroll
 // position, selection and open details stay. Content comes in by `textContent` only: names are other programs' text.
 (() => {
-  const TIMEOUT = 10_000;
+  const TIMEOUT = 10000;
   /** Seconds to the next poll, by the number of polls that have failed in a row. */
   const BACKOFF = [1, 1, 2, 5, 10];
   const TIERS = {
     minute: { step: 1, count: 60, words: 'last minute', each: 'one sample a second', tick: 15 },
     hour: { step: 10, count: 360, words: 'last hour', each: 'means of 10 s with min and max', tick: 900 },
-    day: { step: 300, count: 288, words: 'last day', each: 'means of 5 min with min and max', tick: 21_600 },
+    day: { step: 300, count: 288, words: 'last day', each: 'means of 5 min with min and max', tick: 21600 },
   };
   const SEVERITIES = ['critical', 'warning', 'info'];
   const LISTED_STATES = ['firing', 'pending', 'resolved'];
@@ -65,8 +65,8 @@
     const s = Math.max(0, Math.floor(seconds));
     if (s < 60) return `${s} s`;
     if (s < 3600) return `${Math.floor(s / 60)} min`;
-    if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-    return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
+    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+    return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
   }
 
   function progressText(elapsed, whole) {
@@ -312,7 +312,9 @@
       const { host } = this;
       host.addEventListener('keydown', (event) => this.key(event));
       for (const type of ['pointermove', 'pointerdown']) host.addEventListener(type, (event) => this.point(event));
-      for (const type of ['pointerleave', 'blur']) host.addEventListener(type, () => this.read(null));
+      host.addEventListener('blur', () => this.read(null));
+      // A finger leaves when it lifts: what it touched stays until the chart loses focus.
+      host.addEventListener('pointerleave', ({ pointerType }) => pointerType === 'mouse' && this.read(null));
       new ResizeObserver(() => this.draw()).observe(host);
     }
 
@@ -330,9 +332,10 @@
       const runs = this.series.map(({ path }) => tier?.runs(path) ?? []);
       const points = runs.flat().flatMap((run) => run.points);
       this.first = points.length > 0 ? Math.min(...points.map(({ t }) => t)) : null;
-      setAttributes(this.svg, { hidden: this.first === null ? '' : null });
-      setText(this.hint, this.first === null ? 'no points yet' : '');
-      if (this.first !== null && width > 0) this.drawPoints(runs, points, width - RIGHT);
+      const empty = !tier || tier.end === null;
+      setAttributes(this.svg, { hidden: empty ? '' : null });
+      if (empty) setText(this.hint, 'no points yet');
+      else if (width > 0) this.drawPoints(runs, points, width - RIGHT);
       this.drawCursor();
     }
 
@@ -356,13 +359,13 @@
     }
 
     valueTicks(low, high, step) {
-      const unit = this.kind === 'percent' ? ' %' : this.kind === 'rate' ? ' /s' : '';
+      const unit = { percent: ' %', rate: ' /s' }[this.kind] ?? '';
       const ticks = [];
-      for (let i = 0; low + i * step <= high + step / 2; i++) ticks.push(low + i * step);
-      return ticks.map((value) => {
-        const exact = Number(value.toPrecision(12));
-        return { value, text: (Math.abs(exact) < 1e4 ? threeDigits(exact) : large(exact)) + unit };
-      });
+      // Multiples of the step: a sum of steps would not reach 0 exactly.
+      for (let i = Math.round(low / step); i * step <= high + step / 2; i++) {
+        ticks.push({ value: i * step, text: (Math.abs(i * step) < 1e4 ? threeDigits : large)(i * step) + unit });
+      }
+      return ticks;
     }
 
     drawAxes(ticks) {
@@ -384,17 +387,17 @@
     }
 
     drawRuns([first, second = []]) {
-      const gap = this.gaps(first);
+      const [gap, restart] = [this.gaps(first), this.restarts(first)];
       this.drawPaths({
         gap,
         band: this.band(first),
         band2: this.band(second),
         line: this.line(first),
         line2: this.line(second),
-        restart: this.restarts(first),
+        restart,
         event: this.tier.fired().map(({ t }) => `M${this.x(t)} ${BOTTOM}V${TOP}l-4 -7h8l-4 7`).join(''),
       });
-      if (gap) setText(this.hint, 'hatched: not known');
+      setText(this.hint, [gap && 'hatched: not known', restart && 'dotted: restart'].filter(Boolean).join(', '));
     }
 
     line(runs) {
@@ -411,7 +414,8 @@
 
     gaps(runs) {
       const { from, end, step } = this.tier;
-      const known = [from - step, ...runs.flatMap(({ points }) => [points[0].t, points.at(-1).t]), end + step];
+      const ends = runs.flatMap(({ points }) => [points[0].t, points[points.length - 1].t]);
+      const known = [from - step, ...ends, end + step];
       let path = '';
       for (let i = 0; i < known.length; i += 2) {
         const [start, stop] = [Math.max(known[i], from), Math.min(known[i + 1], end)];
@@ -604,7 +608,8 @@
     setText(slots.name, name);
     setText(slots.number, text);
     setText(slots.total, total);
-    const width = `${round(size * 100)}%`;
+    // A small value stays visible, and differs from none.
+    const width = `${size > 0 ? Math.max(round(size * 100), 0.5) : 0}%`;
     if (slots.bar.style.inlineSize !== width) slots.bar.style.inlineSize = width;
   }
 
@@ -648,8 +653,6 @@
     return `has not answered for ${duration(age)}${because}: its numbers are the last good ones.`;
   }
 
-  const is = (n, singular, rest) => `${plural(n, singular)} ${n === 1 ? 'is' : 'are'} ${rest}`;
-
   /** What is wrong, as one line and in two or three words, and how bad it is. */
   function verdictOf({ rules = [] }, problems) {
     const inState = (wanted) => rules.filter((rule) => rule.state === wanted);
@@ -658,7 +661,7 @@
     const others = problems.length - stale;
     const notes = [
       pending > 0 && `${pending} pending`,
-      stale > 0 && is(stale, 'source', 'stale'),
+      stale > 0 && plural(stale, 'stale source'),
       others > 0 && plural(others, stale > 0 ? 'other problem' : 'problem'),
     ].filter(Boolean);
     const countOf = (severity) => firing.filter((rule) => rule.severity === severity).length;
@@ -681,8 +684,9 @@
     const problems = problemsOf(page);
     state.verdict = verdictOf(page, problems);
     const { worst } = state.verdict;
+    const icon = { quiet: 'ok', none: 'info' }[worst] ?? worst;
     setAttributes(byId('state'), { 'data-worst': worst });
-    setAttributes(byId('verdict-icon'), { href: `#i-${{ quiet: 'ok', none: 'info' }[worst] ?? worst}` });
+    setAttributes(byId('verdict-icon'), { href: `#i-${icon}` });
     lists.alerts.show(rules.filter((rule) => LISTED_STATES.includes(rule.state)).sort(compareAlerts));
     lists.inactive.show(rules.filter((rule) => rule.state === 'inactive'));
     lists.problems.show(problems);
@@ -770,12 +774,12 @@
   const answered = () => moment(state.answeredAt);
 
   function connectionText(connection) {
-    const since = (text) => (state.page ? `${text} ${answered()}` : '');
-    if (connection === 'paused') return `paused${since(', values of')}`;
+    const dated = (text) => (state.page ? `${text} ${answered()}` : '');
+    if (connection === 'paused') return `paused${dated(', values of')}`;
     if (connection === 'live') return `live, ${Math.max(1, Math.round((Date.now() - state.answeredAt) / 1000))} s ago`;
     if (connection === 'connecting') return connection;
     const wait = Math.ceil((state.nextTry - Date.now()) / 1000);
-    return `${state.reason}${since(' since')}, ${wait > 0 ? `next try in ${wait} s` : 'trying now'}`;
+    return `${state.reason}${dated(' since')}, ${wait > 0 ? `next try in ${wait} s` : 'trying now'}`;
   }
 
   const SIGNS = { critical: '✖', warning: '▲', info: 'ℹ', pending: '…', problem: '!', none: '–', quiet: '✔' };
@@ -784,26 +788,28 @@
     const connection = connectionState();
     const lost = connection === 'lost';
     const text = connectionText(connection);
-    setAttributes(document.body, { 'data-state': connection });
+    const before = document.body.dataset.state;
+    if (connection !== before) announceConnection(before, connection);
+    document.body.dataset.state = connection;
     setText(byId('connection'), text);
     byId('lost').hidden = !lost;
     setText(byId('lost-text'), lost ? `${text}.` : '');
-    setText(byId('lost-dated'), lost && state.page ? `Everything below is of ${answered()}.` : '');
+    setText(byId('lost-dated'), lost && state.page ? `The values below are of ${answered()}.` : '');
     const { worst, text: verdict, short } = state.verdict;
     setText(byId('verdict'), lost && state.page ? `At ${answered()}: ${verdict}` : verdict);
-    document.title = `${lost ? '? no answer' : `${SIGNS[worst]} ${short}`} – parsec ${location.host}`;
+    document.title = `${lost ? `? ${state.reason}` : `${SIGNS[worst]} ${short}`} – parsec ${location.host}`;
   }
 
   // ---- Announcements to screen readers
 
-  const said = { states: null, connection: 'connecting' };
+  let statesBefore = null;
 
   /** The time makes each text differ from the last one: an equal one is not announced. */
   const say = (id, text) => setText(byId(id), `${toSecond.format(new Date())}: ${text}`);
 
   function announceRules({ rules = [] }) {
-    const before = said.states;
-    said.states = new Map(rules.map((rule) => [rule.name, rule.state]));
+    const before = statesBefore;
+    statesBefore = new Map(rules.map((rule) => [rule.name, rule.state]));
     const changed = rules.filter((rule) => {
       const last = before?.get(rule.name) ?? 'inactive';
       return before && last !== rule.state && !(last === 'resolved' && rule.state === 'inactive');
@@ -819,12 +825,9 @@
     if (named.length > 0) say(id, named.join(', '));
   }
 
-  function announceConnection() {
-    const connection = connectionState();
-    if (connection === said.connection) return;
-    const texts = { lost: 'no answer from the server', paused: 'paused', live: 'live again' };
-    if (connection === 'lost' || said.connection !== 'connecting') say('say', texts[connection]);
-    said.connection = connection;
+  function announceConnection(before, connection) {
+    if (connection === 'lost') say('say', 'no answer from the server');
+    else if (before !== 'connecting') say('say', connection === 'live' ? 'live again' : 'paused');
   }
 
   // ---- Polling
@@ -837,7 +840,7 @@
     try {
       const options = { cache: 'no-store', credentials: 'same-origin', signal: abort.signal };
       const response = await fetch(base + path, options);
-      if (!response.ok) throw new StatusError(`${response.status} ${response.statusText}`.trimEnd());
+      if (!response.ok) throw new StatusError(`Status ${response.status} ${response.statusText}`.trimEnd());
       return await response.json();
     } finally {
       clearTimeout(timer);
@@ -845,7 +848,7 @@
   }
 
   function reasonOf(error) {
-    if (error instanceof StatusError) return `Answer ${error.message}`;
+    if (error instanceof StatusError) return error.message;
     return error instanceof SyntaxError ? 'No readable answer' : 'No answer';
   }
 
@@ -894,7 +897,6 @@
     } finally {
       polling = false;
       schedule();
-      announceConnection();
       showConnection();
     }
   }
@@ -914,14 +916,13 @@
     setAttributes(byId('pause'), { 'aria-pressed': paused });
     if (paused) clearTimeout(timer);
     else poll();
-    announceConnection();
     showConnection();
   }
 
   /** The span of the address's fragment, so that a reload and a copied address keep it. */
   function spanOfAddress() {
     const name = location.hash.slice(1);
-    return Object.hasOwn(TIERS, name) ? name : 'hour';
+    return Object.keys(TIERS).includes(name) ? name : 'hour';
   }
 
   async function choose(span) {
