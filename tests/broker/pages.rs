@@ -3,6 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 
+use crate::http_client::is_firing;
 use crate::process::Broker;
 
 #[tokio::test]
@@ -12,7 +13,11 @@ async fn broker_port_serves_all_telemetry_pages() {
     for path in ["agents:x/publish?aspect=cursor", "agents:x/publish"] {
         broker.publish(&token, path, "hello").await;
     }
-    broker.wait_until("2 messages", |s| s.history.total_envelopes_buffered == 2).await;
+    broker
+        .wait_until("2 messages in one channel, and an alert", |s| {
+            s.history.total_envelopes_buffered == 2 && s.channels.total_active == 1 && is_firing(s, "cache_cold")
+        })
+        .await;
 
     let text = "text/plain; version=0.0.4";
     for (path, content_type, part) in [
