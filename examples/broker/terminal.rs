@@ -28,7 +28,7 @@ pub(crate) fn print_urls(address: SocketAddr, broker: &Broker) {
     let channel = broker.channels.patterns()[0].replace('*', "hello");
     print(&format!(
         "listening on http://{address}
-  pages       http://{address}/
+  console     http://{address}/
   JSON        http://{address}/parsec/metrics
   Prometheus  http://{address}/parsec/telemetry/metrics
   health      http://{address}/healthz

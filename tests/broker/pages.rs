@@ -22,7 +22,9 @@ async fn broker_port_serves_all_telemetry_pages() {
     let text = "text/plain; version=0.0.4";
     for (path, content_type, part) in [
         ("/", "text/html", "<html"),
+        ("/", "text/html", r#"id="alerts""#),
         ("/healthz", "", ""),
+        ("/parsec/series?tier=minute", "application/json", r#""tiers":[{"name":"minute""#),
         ("/parsec/metrics", "application/json", r#""by_aspect":{"cursor":1,"data":1}"#),
         ("/parsec/telemetry/metrics", text, r#"_envelopes_total{aspect="cursor"} 1"#),
         ("/parsec/telemetry/metrics", text, r#"_channels_by_pattern{pattern="agents:*"} 1"#),
@@ -39,7 +41,7 @@ async fn broker_port_serves_all_telemetry_pages() {
 #[tokio::test]
 async fn page_token_protects_the_pages_and_not_the_channels() {
     let broker = Broker::start(&["--quiet", "--page-token", "s3cret"]);
-    for path in ["/", "/parsec/metrics", "/parsec/telemetry/metrics"] {
+    for path in ["/", "/parsec/metrics", "/parsec/series", "/parsec/telemetry/metrics"] {
         for (token, status) in [
             (None, StatusCode::UNAUTHORIZED),
             (Some("wrong"), StatusCode::UNAUTHORIZED),
