@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parsec_telemetry::{
-    Aggregator, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Monitor, Server, TokenCounters,
+    Aggregator, AlertTransition, Aspect, CacheSource, ChannelSource, EnvelopeCounters, Monitor, Server, TokenCounters,
 };
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Options;
 use crate::channels::Channels;
 use crate::error::ApiError;
 use crate::tokens::Tokens;
-use crate::{alerts, chaos, limits, terminal};
+use crate::{alerts, chaos, limits};
 
 pub(crate) struct Broker {
     pub(crate) channels: Arc<Channels>,
@@ -26,7 +27,8 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(options: &Options) -> Result<Self, Box<dyn Error>> {
+    /// Also returns the receiver of each change of an alert's state.
+    pub(crate) fn new(options: &Options) -> Result<(Self, UnboundedReceiver<AlertTransition>), Box<dyn Error>> {
         // Clones share their counts: one clone records, the other is the aggregator's source.
         let envelopes = EnvelopeCounters::new();
         let token_counters = TokenCounters::new();
@@ -48,14 +50,16 @@ impl Broker {
             .source(Arc::clone(&channels))
             .with_alerts(alerts::rules(options.max_channels, options.max_alert_delay))?;
         // Evaluates the rules every second, whether or not a page is read.
-        let monitor = Monitor::builder(&aggregator).on_transition(terminal::print_transition).start();
+        let (sender, transitions) = mpsc::unbounded_channel();
+        let monitor =
+            Monitor::builder(&aggregator).on_transition(move |change| drop(sender.send(change.clone()))).start();
 
         let mut telemetry = Server::builder(aggregator.clone());
         if let Some(token) = &options.page_token {
             telemetry = telemetry.bearer_token(token.as_str())?;
         }
 
-        Ok(Self {
+        let broker = Self {
             channels,
             tokens,
             telemetry: telemetry.build(),
@@ -64,7 +68,8 @@ impl Broker {
             // Most messages have this aspect: a handle saves the lookup on each publish.
             data: envelopes.aspect("data"),
             envelopes,
-        })
+        };
+        Ok((broker, transitions))
     }
 
     pub(crate) fn publish(&self, channel: &str, aspect: &str, payload: &str) -> Result<u64, ApiError> {

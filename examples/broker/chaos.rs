@@ -14,14 +14,14 @@ pub(crate) async fn run(broker: Arc<Broker>, cycle: Duration) {
     let sixth = cycle / 6;
     loop {
         sleep(sixth).await;
-        announce(&format!("the token cache is cleared and stores nothing for {} s", sixth.as_secs()));
+        announce(&format!("the token cache is cleared and stores nothing for {:.0} s", sixth.as_secs_f64()));
         broker.tokens.set_cache_enabled(false);
         sleep(sixth).await;
         announce("the token cache stores tokens again");
         broker.tokens.set_cache_enabled(true);
         sleep(sixth).await;
         let time = sixth * 3 / 2;
-        announce(&format!("the source Channels stalls for {} s", time.as_secs()));
+        announce(&format!("the source Channels stalls for {:.0} s", time.as_secs_f64()));
         let stall = broker.channels.stall.begin();
         sleep(time).await;
         drop(stall);

@@ -85,7 +85,8 @@ async fn run(options: Options) -> Result<(), String> {
     let listener = TcpListener::bind(options.listen).await.map_err(|error| listen_error(options.listen, &error))?;
     let address = listener.local_addr().map_err(|error| listen_error(options.listen, &error))?;
 
-    let broker = Arc::new(Broker::new(&options).map_err(|error| error.to_string())?);
+    let (broker, transitions) = Broker::new(&options).map_err(|error| error.to_string())?;
+    let broker = Arc::new(broker);
     terminal::print_urls(address, &broker);
     if !address.ip().is_loopback() && options.page_token.is_none() {
         terminal::warn(
@@ -95,6 +96,7 @@ async fn run(options: Options) -> Result<(), String> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(terminal::print_status(Arc::clone(&broker)));
+    tasks.spawn(terminal::print_transitions(transitions));
     tasks.spawn(broker::sweep(Arc::clone(&broker)));
     if let Some(cycle) = options.chaos {
         tasks.spawn(chaos::run(Arc::clone(&broker), cycle));

@@ -21,6 +21,7 @@ const NOT_FOUND: &str = "path not found: use one of
   GET    /
   GET    /healthz
   GET    /parsec/metrics
+  GET    /parsec/series
   GET    /parsec/telemetry/metrics";
 
 pub(crate) async fn respond(broker: &Broker, request: Request<Incoming>) -> Response {

@@ -10,6 +10,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use parsec_telemetry::{AlertTransition, Snapshot};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::broker::Broker;
@@ -27,7 +28,7 @@ pub(crate) fn print_urls(address: SocketAddr, broker: &Broker) {
     let channel = broker.channels.patterns()[0].replace('*', "hello");
     print(&format!(
         "listening on http://{address}
-  pages       http://{address}/
+  console     http://{address}/
   JSON        http://{address}/parsec/metrics
   Prometheus  http://{address}/parsec/telemetry/metrics
   health      http://{address}/healthz
@@ -60,9 +61,10 @@ pub(crate) async fn print_status(broker: Arc<Broker>) {
     }
 }
 
-pub(crate) fn print_transition(transition: &AlertTransition) {
-    let AlertTransition { name, severity, description, from, to, .. } = transition;
-    print(&format!("alert {name}: {} -> {} ({severity}): {description}", from.as_str(), to.as_str()));
+pub(crate) async fn print_transitions(mut transitions: UnboundedReceiver<AlertTransition>) {
+    while let Some(AlertTransition { name, severity, description, from, to, .. }) = transitions.recv().await {
+        print(&format!("alert {name}: {} -> {} ({severity}): {description}", from.as_str(), to.as_str()));
+    }
 }
 
 fn status_line(snapshot: &Snapshot) -> String {

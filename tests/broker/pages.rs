@@ -3,6 +3,7 @@
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 
+use crate::http_client::is_firing;
 use crate::process::Broker;
 
 #[tokio::test]
@@ -12,12 +13,18 @@ async fn broker_port_serves_all_telemetry_pages() {
     for path in ["agents:x/publish?aspect=cursor", "agents:x/publish"] {
         broker.publish(&token, path, "hello").await;
     }
-    broker.wait_until("2 messages", |s| s.history.total_envelopes_buffered == 2).await;
+    broker
+        .wait_until("2 messages in one channel, and an alert", |s| {
+            s.history.total_envelopes_buffered == 2 && s.channels.total_active == 1 && is_firing(s, "cache_cold")
+        })
+        .await;
 
     let text = "text/plain; version=0.0.4";
     for (path, content_type, part) in [
         ("/", "text/html", "<html"),
+        ("/", "text/html", r#"id="alerts""#),
         ("/healthz", "", ""),
+        ("/parsec/series?tier=minute", "application/json", r#""tiers":[{"name":"minute""#),
         ("/parsec/metrics", "application/json", r#""by_aspect":{"cursor":1,"data":1}"#),
         ("/parsec/telemetry/metrics", text, r#"_envelopes_total{aspect="cursor"} 1"#),
         ("/parsec/telemetry/metrics", text, r#"_channels_by_pattern{pattern="agents:*"} 1"#),
@@ -34,7 +41,7 @@ async fn broker_port_serves_all_telemetry_pages() {
 #[tokio::test]
 async fn page_token_protects_the_pages_and_not_the_channels() {
     let broker = Broker::start(&["--quiet", "--page-token", "s3cret"]);
-    for path in ["/", "/parsec/metrics", "/parsec/telemetry/metrics"] {
+    for path in ["/", "/parsec/metrics", "/parsec/series", "/parsec/telemetry/metrics"] {
         for (token, status) in [
             (None, StatusCode::UNAUTHORIZED),
             (Some("wrong"), StatusCode::UNAUTHORIZED),
