@@ -41,7 +41,7 @@
 //! - **Pages.** A [`Format`] renders a snapshot as JSON, Prometheus text 0.0.4 or OpenMetrics 1.0.
 #![cfg_attr(
     feature = "serve",
-    doc = "  A [`Handler`] serves one page in a hyper, axum or tower application; [`serve()`] and [`Server`] serve both and the probes on a listener, with limits on connections, time and bytes."
+    doc = "  A [`Handler`] serves one page in a hyper, axum or tower application; [`serve()`] and [`Server`] serve the console, all pages, the series and the probes on a listener, with limits on connections, time and bytes."
 )]
 //! - **Tests.** A [`ManualClock`] advances only when told to.
 //!

@@ -102,13 +102,14 @@ impl Monitor {
     pub fn series_since(&self, tier: Option<Tier>, since: Option<u64>) -> Series {
         self.0.wake();
         let shared = self.0.aggregator.collector().shared();
-        let at = shared.clock.now();
-        let state = self.0.state();
-        let recording = lock(&state.recording);
-        recording.as_ref().map_or_else(
-            || Series { at, started_at: shared.started_at, tiers: Vec::new(), events: Vec::new() },
-            |recording| recording.series.read(at, tier, since),
-        )
+        let (at, started_at) = (shared.clock.now(), shared.started_at);
+        let read = |recording: &mut Recording| recording.series.read(at, tier, since);
+        self.0.with_recording(started_at, read).unwrap_or_else(|| Series {
+            at,
+            started_at,
+            tiers: Vec::new(),
+            events: Vec::new(),
+        })
     }
 
     /// Takes the snapshot of this second and delivers transitions, on this thread. Use it with a
@@ -212,6 +213,14 @@ impl Inner {
         }
     }
 
+    /// Passes the recording to a callback, if series are recorded.
+    fn with_recording<T>(&self, started_at: SystemTime, call: impl FnOnce(&mut Recording) -> T) -> Option<T> {
+        let new = || Recording { series: SeriesRecorder::new(started_at), offset: None };
+        let state = self.has_series.load(Relaxed).then(|| self.state())?;
+        let mut recording = lock(&state.recording);
+        Some(call(recording.get_or_insert_with(new)))
+    }
+
     fn next_transition(&self) -> Option<AlertTransition> {
         self.aggregator.collector().shared().evaluator.next_transition()
     }
@@ -219,12 +228,7 @@ impl Inner {
 
 impl Observer for Inner {
     fn sample(&self, collected: &Collected) {
-        if self.has_series.load(Relaxed) {
-            let state = self.state();
-            let mut recording = lock(&state.recording);
-            let new = || Recording { series: SeriesRecorder::new(collected.snapshot.started_at), offset: None };
-            recording.get_or_insert_with(new).record(collected);
-        }
+        self.with_recording(collected.snapshot.started_at, |recording| recording.record(collected));
     }
 
     fn deliver(self: Arc<Self>) {

@@ -190,6 +190,8 @@
 
     merge({ at, started_at: process, tiers, events = [] }) {
       Object.assign(this, { events, whole: false });
+      // Of the first process that was seen: nothing before that is missing.
+      this.begun ??= parseTime(process) / 1000;
       const tier = tiers.find(({ name }) => name === this.name);
       if (tier?.end != null) {
         this.end = tier.end;
@@ -413,9 +415,9 @@
     }
 
     gaps(runs) {
-      const { from, end, step } = this.tier;
+      const { from, end, step, begun } = this.tier;
       const ends = runs.flatMap(({ points }) => [points[0].t, points[points.length - 1].t]);
-      const known = [from - step, ...ends, end + step];
+      const known = [Math.max(from - step, begun + step), ...ends, end + step];
       let path = '';
       for (let i = 0; i < known.length; i += 2) {
         const [start, stop] = [Math.max(known[i], from), Math.min(known[i + 1], end)];
@@ -598,7 +600,7 @@
   function fillSource(row, { name, type, up, age_seconds: age, panics_total: panics, timeouts_total: timeouts }) {
     const lead = age === undefined ? 'never reported' : `${age < 1 ? 'under 1 s' : duration(age)} old`;
     const counts = [panics && plural(panics, 'panic'), timeouts && plural(timeouts, 'timeout')];
-    const text = [type, ...counts].filter(Boolean).join(', ');
+    const text = [type !== name && type, ...counts].filter(Boolean).join(', ');
     const [icon, word] = up ? ['ok', 'up'] : ['problem', 'stale'];
     fillRow(row, { 'data-source': name, 'data-up': up }, { icon, word, name, lead, text });
   }

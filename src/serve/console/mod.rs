@@ -18,8 +18,8 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-5N8aq5ulPJY4gZvhxNDgEMtBTRDnMO3CzbOToODlyOY='; \
-    style-src 'sha256-HP497FlR7zgvrjCeVVQ2mkdol+jzCh1Wj/rZQNOKx9o='; \
+    script-src 'sha256-5bzUlUhvMfeYCyZhzUD7UFVRxfKv6TtW29ThV/xgPaQ='; \
+    style-src 'sha256-kE08K5JFnG0WjaSqcHUMF5IluXiUmluE7HD0rXBMYaA='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
 
