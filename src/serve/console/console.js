@@ -650,7 +650,8 @@
   }
 
   function staleText({ age_seconds: age, error }) {
-    const because = error ? ` (${error})` : '';
+    // The error of a call in flight says the same.
+    const because = error && !error.startsWith('no answer for') ? ` (${error})` : '';
     if (age === undefined) return `has not answered yet${because}: its numbers are missing.`;
     return `has not answered for ${duration(age)}${because}: its numbers are the last good ones.`;
   }
