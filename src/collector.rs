@@ -56,25 +56,14 @@ impl Setup {
 /// A snapshot, and which requests it can answer.
 pub(crate) struct Collected {
     pub(crate) snapshot: Snapshot,
-    coverage: Coverage,
-}
-
-impl Collected {
-    /// The clock's time when the reports were merged.
-    pub(crate) fn reading(&self) -> Nanos {
-        self.coverage.reading
-    }
-
-    /// The sections to which a stale source contributes; all of them before each source has reported.
-    pub(crate) fn stale_sections(&self) -> &[Section] {
-        &self.coverage.stale_sections
-    }
+    pub(crate) coverage: Coverage,
 }
 
 /// How recent the reports of a snapshot are.
 #[derive(Clone)]
-struct Coverage {
-    reading: Nanos,
+pub(crate) struct Coverage {
+    /// The clock's time when the reports were merged.
+    pub(crate) reading: Nanos,
     merged_at: Instant,
     /// When the oldest call began whose report is included, scheduled calls aside.
     fresh_since: Instant,
@@ -82,7 +71,8 @@ struct Coverage {
     abandoned_at: Option<Instant>,
     /// Whether the first call of a source is still waited for.
     awaits_sources: bool,
-    stale_sections: Vec<Section>,
+    /// The sections to which a stale source contributes; all of them before each source has reported.
+    pub(crate) stale_sections: Vec<Section>,
 }
 
 impl Coverage {
@@ -113,10 +103,6 @@ pub(crate) trait Observer: Any + Send + Sync {
 
 /// The monitor of an aggregator, while there is one.
 type MonitorSlot = Arc<Mutex<Option<Weak<dyn Observer>>>>;
-
-fn observer(slot: &MonitorSlot) -> Option<Arc<dyn Observer>> {
-    lock(slot).as_ref().and_then(Weak::upgrade)
-}
 
 /// Takes the snapshots of an aggregator.
 pub(crate) struct Collector {
@@ -376,7 +362,7 @@ impl CollectorThread {
 
     /// Requests a snapshot for the monitor at the beginning of each second. Returns when the next one begins.
     fn observe(&mut self, shared: &Shared) -> Option<Instant> {
-        let observer = observer(&shared.monitor).filter(|_| !shared.clock.is_manual())?;
+        let observer = lock(&shared.monitor).as_ref().and_then(Weak::upgrade).filter(|_| !shared.clock.is_manual())?;
         if shared.evaluator.has_transitions() {
             Arc::clone(&observer).deliver();
         }

@@ -38,10 +38,8 @@ use crate::snapshot::{RuleStatus, Severity, Snapshot};
 /// taken: a [`Monitor`](crate::Monitor), which each [`Server`](crate::Server) starts, takes one every second. They are
 /// not persisted: after a restart, every rule is inactive.
 ///
-/// # Serialization
-///
-/// A rule serializes as `name`, `severity`, `description` (omitted when empty), `for_seconds` and
-/// `keep_firing_for_seconds` (omitted when 0), without its condition.
+/// A rule serializes without its condition: `name`, `severity`, `description` (omitted when empty), `for_seconds` and
+/// `keep_firing_for_seconds` (omitted when 0).
 #[derive(Clone, Serialize)]
 pub struct AlertRule {
     name: String,

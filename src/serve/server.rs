@@ -69,18 +69,6 @@ impl Server {
     ///
     /// Sources and rules run on threads of the aggregator's own. Awaiting the future blocks no executor, and needs
     /// none in particular.
-    ///
-    /// ```
-    /// use http::{Request, StatusCode};
-    /// use parsec_telemetry::{Aggregator, Server};
-    ///
-    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-    /// let server = Server::builder(Aggregator::new()).build();
-    /// let request = Request::get("/parsec/metrics").body(()).expect("a valid request");
-    /// assert_eq!(server.respond(&request).await.status(), StatusCode::OK);
-    /// # });
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn respond<B>(&self, request: &Request<B>) -> impl Future<Output = Response> + Send + use<B> {
         let response = self.routes.respond(request, Admission::Embedded);
         async {
