@@ -122,7 +122,8 @@ impl Monitor {
             let state = self.0.state();
             while shared.evaluator.has_transitions() && !state.is_delivering.swap(true, SeqCst) {
                 while let Some(transition) = self.0.next_transition() {
-                    call_each(&lock(&self.0.callbacks).clone(), &state, &transition);
+                    let callbacks = lock(&self.0.callbacks).clone();
+                    call_each(&callbacks, &state, &transition);
                 }
                 state.is_delivering.store(false, SeqCst);
             }

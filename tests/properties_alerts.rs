@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use common::alerts::{Condition, Outcome};
 use common::strategies::{Checked, config};
-use common::{NANO, SECOND, json};
+use common::{NANO, SECOND, TIMEOUT, json};
 use parsec_telemetry::{
     Aggregator, AlertRule, AlertState, AlertTransition, FiringAlert, ManualClock, Monitor, RuleStatus, Severity,
     Snapshot,
@@ -505,4 +505,32 @@ fn callback_that_ticks_is_not_called_within_itself() {
     assert_eq!(monitor.callback_panics(), 0);
     let expected = [Firing, Resolved].map(|to| NAMES.map(|name| (name.to_owned(), to)));
     assert_eq!(*delivered.lock().expect("no panic"), expected.concat());
+}
+
+/// The lock of the callbacks was held while they were called.
+#[test]
+fn callback_that_adds_a_callback_does_not_block_the_tick() {
+    let condition = Condition::default();
+    let aggregator = Aggregator::new().clock(ManualClock::new().clock());
+    let aggregator = aggregator.with_alerts(vec![condition.rule("a")]).expect("a valid rule");
+    let (sender, seen) = mpsc::channel();
+    let callback = {
+        let (aggregator, sender) = (aggregator.clone(), sender.clone());
+        move |_: &AlertTransition| {
+            let sender = sender.clone();
+            let second = Monitor::builder(&aggregator).on_transition(move |t| sender.send(t.to).expect("received"));
+            drop(second.start());
+        }
+    };
+    let monitor = Monitor::builder(&aggregator).on_transition(callback).start();
+    thread::spawn(move || {
+        for outcome in [True, False] {
+            condition.set(outcome);
+            monitor.tick();
+        }
+        sender.send(Inactive).expect("received");
+    });
+    let seen: [_; 2] = std::array::from_fn(|_| seen.recv_timeout(TIMEOUT).expect("the ticks return"));
+    // The second callback sees what follows.
+    assert_eq!(seen, [Resolved, Inactive]);
 }
