@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use crate::aggregator::Aggregator;
@@ -121,10 +121,7 @@ impl Monitor {
             self.0.sample(&collector.collect_for_monitor());
             let state = self.0.state();
             while shared.evaluator.has_transitions() && !state.is_delivering.swap(true, SeqCst) {
-                while let Some(transition) = self.0.next_transition() {
-                    let callbacks = lock(&self.0.callbacks).clone();
-                    call_each(&callbacks, &state, &transition);
-                }
+                while deliver_next(Arc::clone(&self.0)) {}
                 state.is_delivering.store(false, SeqCst);
             }
         }
@@ -221,10 +218,6 @@ impl Inner {
         let mut recording = lock(&state.recording);
         Some(call(recording.get_or_insert_with(new)))
     }
-
-    fn next_transition(&self) -> Option<AlertTransition> {
-        self.aggregator.collector().shared().evaluator.next_transition()
-    }
 }
 
 impl Observer for Inner {
@@ -236,31 +229,33 @@ impl Observer for Inner {
         let state = self.state();
         let inner = Arc::downgrade(&self);
         // Without a thread, the transitions wait for the next attempt.
-        state.notifier.wake_or_spawn("parsec-notify", move || move || notify(&inner));
+        state.notifier.wake_or_spawn("parsec-notify", move || {
+            move || match inner.upgrade() {
+                Some(inner) => Next::Continue(deliver_next(inner).then(Instant::now)),
+                None => Next::Break(()),
+            }
+        });
     }
 }
 
-/// The step of the notifier: one transition, so that a callback that never returns does not keep the monitor.
-fn notify(inner: &Weak<Inner>) -> Next {
-    let Some(inner) = inner.upgrade() else { return Next::Break(()) };
-    let Some(transition) = inner.next_transition() else { return Next::Continue(None) };
+/// Passes the oldest transition to each callback. Returns whether there was one.
+fn deliver_next(inner: Arc<Inner>) -> bool {
+    let next = inner.aggregator.collector().shared().evaluator.next_transition();
+    let Some(transition) = next else { return false };
     let (callbacks, state) = (lock(&inner.callbacks).clone(), inner.state());
+    // A callback that never returns must not keep the monitor.
     drop(inner);
-    call_each(&callbacks, &state, &transition);
-    Next::Continue(Some(Instant::now()))
-}
-
-fn call_each(callbacks: &[Callback], state: &State, transition: &AlertTransition) {
-    for callback in callbacks {
-        if catch_panic(|| callback(transition)).is_err() {
+    for callback in &callbacks {
+        if catch_panic(|| callback(&transition)).is_err() {
             state.callback_panics.fetch_add(1, Relaxed);
         }
     }
+    true
 }
 
 impl Recording {
     fn record(&mut self, collected: &Collected) {
-        let reading = collected.reading() / Second::NANOS;
+        let reading = collected.coverage.reading / Second::NANOS;
         let unix = unix_seconds(collected.snapshot.at);
         let reading = i64::try_from(reading).unwrap_or(i64::MAX);
         let offset = self.offset.get_or_insert(unix - reading);
@@ -270,7 +265,7 @@ impl Recording {
             *offset = unix - reading;
         }
         let position = u64::try_from(reading + *offset).unwrap_or(0);
-        self.series.record(position, &collected.snapshot, collected.stale_sections());
+        self.series.record(position, &collected.snapshot, &collected.coverage.stale_sections);
     }
 }
 
@@ -290,7 +285,6 @@ impl fmt::Debug for MonitorBuilder {
         f.debug_struct("MonitorBuilder")
             .field("aggregator", &self.aggregator)
             .field("series", &self.has_series)
-            .field("callbacks", &self.callbacks.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
