@@ -127,11 +127,7 @@ impl Entry {
 
     /// Returns whether a monitor may call the source: 20 times as long as the last call took has passed since.
     pub(crate) fn may_be_called_for_monitor(&self) -> bool {
-        self.may_be_called(&lock(&self.state))
-    }
-
-    fn may_be_called(&self, state: &State) -> bool {
-        state.spared_until <= self.clock.read()
+        lock(&self.state).spared_until <= self.clock.read()
     }
 
     /// Calls the source on this thread if it is scheduled inline.
@@ -207,7 +203,7 @@ impl Entry {
         if abandoned_at.is_some_and(|abandoned_at| abandoned_at <= freshness.received_at) {
             return true;
         }
-        if freshness.for_monitor && state.in_flight.is_none() && !self.may_be_called(state) {
+        if freshness.for_monitor && state.in_flight.is_none() && state.spared_until > self.clock.read() {
             return true;
         }
         match (self.added.schedule, state.last) {

@@ -134,19 +134,13 @@ pub(crate) const METRICS: &[Metric] = &[
         .labeled("evaluations", &["alert"], |s, emit| per_rule(s, |rule| rule.failures_total.into(), emit)),
 ];
 
-/// A value of a section that goes up and down.
-#[derive(Clone, Copy)]
-pub(crate) struct SectionGauge {
-    /// The path of the value in a snapshot's JSON.
-    pub(crate) path: &'static str,
-    pub(crate) section: Section,
-    pub(crate) read: fn(&Snapshot) -> Value,
-}
+/// The path of a value in a snapshot's JSON, its section, and how to read it.
+pub(crate) type SectionGauge = (&'static str, Section, fn(&Snapshot) -> Value);
 
 /// Returns the gauges without labels that are read from a section: those that have a series.
 pub(crate) fn section_gauges() -> impl Iterator<Item = SectionGauge> {
     METRICS.iter().filter_map(|metric| match (metric.family.metric_type, metric.section, &metric.samples) {
-        (Gauge, Some(section), &Single(path, read)) => Some(SectionGauge { path, section, read }),
+        (Gauge, Some(section), &Single(path, read)) => Some((path, section, read)),
         _ => None,
     })
 }
@@ -342,7 +336,7 @@ mod tests {
         let json = serde_json::to_value(&snapshot).expect("a snapshot is JSON");
 
         let mut paths = BTreeSet::new();
-        for SectionGauge { path, section, read } in section_gauges() {
+        for (path, section, read) in section_gauges() {
             let value = match read(&snapshot) {
                 Value::Int(value) => value as f64,
                 Value::Float(value) => value,

@@ -39,7 +39,8 @@ use crate::worker::{Next, Worker, lock};
 ///     monitor.tick(); // a clock that runs by itself needs no ticks
 /// }
 /// let minute = &monitor.series_since(Some(Tier::Minute), None).tiers[0];
-/// assert_eq!(minute.series["envelopes.rate_per_second"].avg.len(), 3);
+/// assert_eq!(minute.aspects["data"], [None, Some(1.0), Some(1.0)]);
+/// assert_eq!(monitor.series_since(Some(Tier::Minute), minute.end).tiers[0].n, 0); // nothing new since then
 /// ```
 #[derive(Clone)]
 pub struct Monitor(Arc<Inner>);
@@ -103,13 +104,8 @@ impl Monitor {
         self.0.wake();
         let shared = self.0.aggregator.collector().shared();
         let (at, started_at) = (shared.clock.now(), shared.started_at);
-        let read = |recording: &mut Recording| recording.series.read(at, tier, since);
-        self.0.with_recording(started_at, read).unwrap_or_else(|| Series {
-            at,
-            started_at,
-            tiers: Vec::new(),
-            events: Vec::new(),
-        })
+        let series = self.0.with_recording(started_at, |recording| recording.series.read(at, tier, since));
+        series.unwrap_or(Series { at, started_at, tiers: Vec::new(), events: Vec::new() })
     }
 
     /// Takes the snapshot of this second and delivers transitions, on this thread. Use it with a

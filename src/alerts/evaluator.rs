@@ -32,13 +32,8 @@ struct State {
     /// Whether the evaluation is no longer waited for, and whether the rule that is to blame has been named.
     is_abandoned: bool,
     is_named: bool,
-    transitions: Transitions,
-}
-
-/// The transitions that have not been delivered yet, oldest first.
-#[derive(Default)]
-struct Transitions {
-    queue: VecDeque<AlertTransition>,
+    /// The transitions that have not been delivered yet, oldest first, and how many were dropped.
+    transitions: VecDeque<AlertTransition>,
     dropped: u64,
 }
 
@@ -120,7 +115,10 @@ impl Evaluator {
     fn apply(&self, now: Moment, outcomes: Vec<Result<bool, String>>, and_then: impl FnOnce(&mut State)) {
         let mut state = lock(&self.state);
         let transitions = state.rules.apply(&self.rules, now, outcomes);
-        state.transitions.push(&transitions);
+        state.transitions.extend(transitions.iter().cloned());
+        let excess = state.transitions.len().saturating_sub(MAX_TRANSITIONS);
+        state.transitions.drain(..excess);
+        state.dropped += excess as u64;
         and_then(&mut state);
         // A subscriber is code of the embedder.
         drop(state);
@@ -136,36 +134,29 @@ impl Evaluator {
 
     /// Forgets the transitions that have not been delivered.
     pub(crate) fn clear_transitions(&self) {
-        lock(&self.state).transitions = Transitions::default();
+        let mut state = lock(&self.state);
+        state.transitions.clear();
+        state.dropped = 0;
     }
 
     /// Returns whether transitions wait to be delivered.
     pub(crate) fn has_transitions(&self) -> bool {
-        !lock(&self.state).transitions.queue.is_empty()
+        !lock(&self.state).transitions.is_empty()
     }
 
     /// Removes the oldest transition that has not been delivered.
     pub(crate) fn next_transition(&self) -> Option<AlertTransition> {
-        lock(&self.state).transitions.queue.pop_front()
+        lock(&self.state).transitions.pop_front()
     }
 
     /// Returns how many transitions were dropped because the queue was full.
     pub(crate) fn dropped_transitions(&self) -> u64 {
-        lock(&self.state).transitions.dropped
+        lock(&self.state).dropped
     }
 
     /// Marks every rule as not evaluated, without a change of state.
     pub(crate) fn defer(&self, reason: &str) {
         lock(&self.state).rules.defer(reason);
-    }
-}
-
-impl Transitions {
-    fn push(&mut self, transitions: &[AlertTransition]) {
-        self.queue.extend(transitions.iter().cloned());
-        let excess = self.queue.len().saturating_sub(MAX_TRANSITIONS);
-        self.queue.drain(..excess);
-        self.dropped += excess as u64;
     }
 }
 

@@ -139,7 +139,7 @@ impl RuleStates {
         let mut transitions = Vec::new();
         for ((rule, state), outcome) in rules.iter().zip(&mut self.states).zip(outcomes) {
             match outcome {
-                Err(error) => state.fail(error),
+                Err(error) => state.fail(error, is_current),
                 Ok(is_true) if is_current => {
                     state.error = None;
                     let from = state.phase.state();
@@ -158,7 +158,7 @@ impl RuleStates {
 
     /// Counts an evaluation of a rule that has not returned by its deadline.
     pub(super) fn fail(&mut self, rule: usize, error: &str) {
-        self.states[rule].fail(error.to_owned());
+        self.states[rule].fail(error.to_owned(), true);
     }
 
     /// Sets the error of every rule, for a snapshot on which none can be evaluated.
@@ -177,9 +177,9 @@ impl RuleStates {
 }
 
 impl RuleState {
-    fn fail(&mut self, error: String) {
+    fn fail(&mut self, error: String, is_current: bool) {
         self.failures += 1;
-        self.error = Some(error);
+        self.error = Some(error).filter(|_| is_current).or_else(|| self.error.take());
     }
 
     fn status(&self, rule: &AlertRule) -> RuleStatus {
@@ -321,6 +321,14 @@ mod tests {
     fn snapshot_older_than_the_last_one_applied_changes_no_state() {
         let mut rule = Fixture::new(0, 0);
         assert_eq!(rule.run(&[(5, TRUE), (4, FALSE), (5, FALSE)]), [Firing, Firing, Resolved]);
+    }
+
+    #[test]
+    fn failed_evaluation_of_an_older_snapshot_is_counted_but_not_named() {
+        let mut rule = Fixture::new(0, 0);
+        rule.apply(5, TRUE);
+        let status = rule.apply(4, FAILED);
+        assert_eq!((status.state, status.failures_total, status.error), (Firing, 1, None));
     }
 
     #[test]

@@ -11,29 +11,8 @@ use crate::snapshot::{AlertState, rfc3339};
 /// The recent past of the numbers of a [`Snapshot`](crate::Snapshot), sampled once per second by a
 /// [`Monitor`](crate::Monitor).
 ///
-/// The axis is in Unix seconds. `docs/METRICS.md` in the repository lists the series and the JSON keys.
-///
-/// ```
-/// use std::time::Duration;
-/// use parsec_telemetry::{Aggregator, EnvelopeCounters, ManualClock, Monitor, Tier};
-///
-/// let clock = ManualClock::new();
-/// let envelopes = EnvelopeCounters::builder().clock(clock.clock()).build();
-/// let monitor = Monitor::start(&Aggregator::new().clock(clock.clock()).source(envelopes.clone()));
-/// let data = envelopes.aspect("data");
-/// for _ in 0..20 {
-///     data.observe_many(5);
-///     clock.advance(Duration::from_secs(1));
-///     monitor.tick();
-/// }
-///
-/// let minute = &monitor.series_since(Some(Tier::Minute), None).tiers[0];
-/// assert_eq!((minute.step, minute.n), (1, 20));
-/// assert_eq!(minute.aspects["data"].last(), Some(&Some(5.0)));
-///
-/// // What is new since then: nothing.
-/// assert_eq!(monitor.series_since(Some(Tier::Minute), minute.end).tiers[0].n, 0);
-/// ```
+/// The axis is in Unix seconds. `docs/METRICS.md` in the repository lists the series and the JSON keys, and
+/// [`Monitor`](crate::Monitor) has an example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// When the series were read. RFC 3339 in UTC.

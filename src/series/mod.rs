@@ -72,9 +72,9 @@ impl SeriesRecorder {
         let is_known = |section| !stale.contains(&section) && snapshot.is_measured(section);
         self.sample.fill(f32::NAN);
         let (scalars, rates) = self.sample.split_at_mut(self.gauges.len());
-        for (value, gauge) in scalars.iter_mut().zip(&self.gauges) {
-            if is_known(gauge.section) {
-                *value = single((gauge.read)(snapshot));
+        for (value, &(_, section, read)) in scalars.iter_mut().zip(&self.gauges) {
+            if is_known(section) {
+                *value = single(read(snapshot));
             }
         }
         if is_known(Section::Envelopes) {
@@ -120,7 +120,7 @@ impl SeriesRecorder {
         let recorder = &self.tiers[tier as usize];
         let n = recorder.count(since);
         let scalars = self.gauges.iter().enumerate();
-        let series = scalars.filter_map(|(column, gauge)| Some((gauge.path.to_owned(), recorder.points(column, n)?)));
+        let series = scalars.filter_map(|(column, &(path, ..))| Some((path.to_owned(), recorder.points(column, n)?)));
         let has_aspects = tier != Tier::Day;
         let aspects = self.aspects.columns().filter(|_| has_aspects).filter_map(|(name, column)| {
             let points = recorder.points(self.gauges.len() + column, n)?;
