@@ -146,7 +146,7 @@ fn html_in_names_is_shown_as_text() {
     panel.set(|report| {
         report.channels.as_mut().expect("measured").by_pattern = map([(HTML, 2)]);
         report.envelopes.as_mut().expect("measured").by_aspect =
-            map([(HTML, 2), ("__proto__", 1), ("\" onload=\"", 1)]);
+            map([(HTML, 3), ("__proto__", 2), ("\" onload=\"", 1)]);
     });
     let store = Store::default();
     store.fail(HTML);
@@ -161,7 +161,7 @@ fn html_in_names_is_shown_as_text() {
     // The rates come with the series.
     browser
         .wait_for("[...document.querySelectorAll('#aspects .number')].every(node => node.textContent.includes('/s'))");
-    assert_eq!(keys(&browser, "aspects"), json!([[HTML, 2], ["__proto__", 1], ["\" onload=\"", 1]]));
+    assert_eq!(keys(&browser, "aspects"), json!([[HTML, 3], ["__proto__", 2], ["\" onload=\"", 1]]));
     assert_eq!(browser.evaluate("document.querySelectorAll('img, [onload], [onerror]').length"), 0);
     assert!(!browser.requests().iter().any(|url| url.contains("stolen")));
     site.assert_clean(&browser);

@@ -18,7 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(240);
 const IS_ALARMED: &str = "document.body.dataset.state === 'live'
     && document.querySelector('#alerts [data-state=firing][data-severity=critical]')
     && document.querySelector('#alerts [data-state=pending]')
-    && document.querySelector('#problems [data-source]')";
+    && document.querySelector('#problems [data-source]')
+    && document.querySelector('path.gap:not([d=\"\"])')";
 
 #[test]
 #[ignore = "run by .ci/screenshots"]

@@ -33,18 +33,12 @@ impl Panel {
             }),
             presence: Some(PresenceStats { total_users: 3, total_agents: 2, average_per_channel: 0.75 }),
             history: Some(HistoryStats { total_envelopes_buffered: 600, buffer_utilization_pct: 37.5 }),
-            tokens: Some(TokenStats {
-                issued_last_hour: 106,
-                revoked_last_hour: 7,
-                active_count: 64,
-                ..Default::default()
-            }),
+            tokens: Some(TokenStats { issued_last_hour: 106, revoked_last_hour: 7, active_count: 64 }),
             cache: Some(CacheStats {
                 hit_rate_pct: 84.25,
                 size_bytes: 4096,
                 size_entries: 65,
                 evictions_last_hour: 12,
-                ..Default::default()
             }),
         };
         Self(Arc::new(Mutex::new(Ok(report))))

@@ -1,4 +1,4 @@
-//! Headless Chromium, driven by `chromedriver` with the WebDriver protocol.
+//! Headless Chromium, driven by `chromedriver` with the `WebDriver` protocol.
 //!
 //! A dozen commands of the protocol are enough here. They need no crate: a client library brings sixty.
 
@@ -14,7 +14,7 @@ use super::poll::try_poll;
 use super::program::find_program;
 use super::socket::try_connect;
 
-/// The keys of WebDriver that have no character of their own.
+/// The keys of `WebDriver` that have no character of their own.
 pub(crate) const TAB: &str = "\u{e004}";
 pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const END: &str = "\u{e010}";

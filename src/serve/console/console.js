@@ -203,7 +203,7 @@
     }
 
     add(t, process, { series, aspects = {} }, i) {
-      const point = { process, values: {}, aspects: {} };
+      const point = { process, values: {}, aspects: { __proto__: null } };
       for (const [path, { avg, min = avg, max = avg }] of Object.entries(series)) {
         if (avg[i] !== null) point.values[path] = { mean: avg[i], min: min[i], max: max[i] };
       }
