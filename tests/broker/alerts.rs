@@ -44,6 +44,7 @@ async fn alert_is_pending_until_its_condition_has_held_for_long_enough() {
 }
 
 #[tokio::test]
+#[ignore = "watches a cycle of 30 seconds"]
 async fn chaos_fires_and_resolves_alerts_and_stalls_a_source_while_no_counter_falls() {
     let broker = Broker::start(&["--chaos=40", "--for", "3"]);
     let deadline = Instant::now() + 2 * DEADLINE;

@@ -13,16 +13,19 @@ fn survives_slowhttptest(attack: &[&str]) {
 }
 
 #[test]
+#[ignore = "takes up to ten seconds"]
 fn slow_headers_do_not_delay_other_clients() {
     survives_slowhttptest(&["-H", "-x", "10"]);
 }
 
 #[test]
+#[ignore = "takes up to ten seconds"]
 fn slow_bodies_do_not_delay_other_clients() {
     survives_slowhttptest(&["-B", "-s", "8192", "-x", "10"]);
 }
 
 #[test]
+#[ignore = "takes up to ten seconds"]
 fn slow_reads_do_not_delay_other_clients() {
     survives_slowhttptest(&["-X", "-w", "512", "-y", "1024", "-n", "1", "-z", "32", "-k", "3"]);
 }

@@ -1,6 +1,4 @@
-//! Prometheus itself scrapes the server. Its HTTP API shows the values, types, labels and alerts that it stored.
-
-#![cfg(feature = "serve")]
+//! Prometheus scrapes the server. Its HTTP API shows the values, types, labels and alerts that it stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
@@ -16,16 +14,9 @@ use parsec_telemetry::{
 };
 use serde_json::Value;
 
-mod support {
-    pub(crate) mod poll;
-    pub(crate) mod program;
-    pub(crate) mod prometheus;
-    pub(crate) mod socket;
-}
-
-use support::poll::poll;
-use support::program::find_program;
-use support::prometheus::{ChildGuard, Prometheus, get, start_server, value_of};
+use crate::support::poll::poll;
+use crate::support::program::find_program;
+use crate::support::prometheus::{ChildGuard, Prometheus, get, start_server, value_of};
 
 const TEXT: &str = "/parsec/telemetry/metrics";
 

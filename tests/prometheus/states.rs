@@ -8,16 +8,6 @@
 //! 2. A change that no duration delays is seen by both within two evaluations.
 //! 3. Evaluated at the same times on the same values, our rules have the same state each time, with the same start.
 
-#![cfg(feature = "serve")]
-
-mod common;
-mod support {
-    pub(crate) mod poll;
-    pub(crate) mod program;
-    pub(crate) mod prometheus;
-    pub(crate) mod socket;
-}
-
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -27,8 +17,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::HOUR;
-use common::alerts::{Condition, Outcome, rule};
+use crate::common::HOUR;
+use crate::common::alerts::{Condition, Outcome, rule};
 use parsec_telemetry::{
     Aggregator, AlertRule, AlertState, AlertTransition, ChannelStats, HistoryStats, ManualClock, Monitor, Report,
     Severity, Snapshot, Source, SourceError,
@@ -36,9 +26,9 @@ use parsec_telemetry::{
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use support::poll::{DEADLINE, poll};
-use support::program::find_program;
-use support::prometheus::{Prometheus, get, start_server};
+use crate::support::poll::{DEADLINE, poll};
+use crate::support::program::find_program;
+use crate::support::prometheus::{Prometheus, get, start_server};
 
 use AlertState::{Firing, Inactive, Pending, Resolved};
 
