@@ -6,7 +6,7 @@
 //!    whichever of `snapshot()`, `tick()` and the JSON page evaluates.
 //! 2. States depend on the clock's readings alone: not on the number of evaluations, and not on sources that fail.
 //!
-//! `alert_pages` has the pages, `properties_alerts` any sequence of evaluations, and `prometheus/states.rs` a comparison
+//! `alert_pages` has the pages, `properties_alerts` any sequence of evaluations, and `prometheus/alerts.rs` a comparison
 //! with Prometheus.
 
 mod common;

@@ -12,5 +12,5 @@ mod support {
     pub(crate) mod socket;
 }
 
+mod alerts;
 mod scrapes;
-mod states;
