@@ -19,8 +19,8 @@ const STALE_AFTER: Duration = Duration::from_secs(5);
 /// The shortest period of [`Schedule::Every`].
 const MIN_PERIOD: Nanos = 1_000_000;
 
-/// A monitor calls a source for at most one part in this many of the time.
-const MONITOR_SHARE: u64 = 20;
+/// After a call that took *d*, a monitor calls no sooner than this times *d*.
+const MONITOR_PAUSE_FACTOR: u64 = 20;
 
 /// A source as it was added to an aggregator.
 #[derive(Clone)]
@@ -266,7 +266,7 @@ impl Entry {
         }
         state.panics += u64::from(result.is_err());
         let now = self.clock.read();
-        state.spared_until = now.saturating_add(now.saturating_sub(call.reading).saturating_mul(MONITOR_SHARE));
+        state.spared_until = now.saturating_add(now.saturating_sub(call.reading).saturating_mul(MONITOR_PAUSE_FACTOR));
         // Of two calls that overlap, the one that began later wins.
         if state.last.is_some_and(|(began, _)| began > call.began) {
             return;
@@ -295,6 +295,7 @@ impl Entry {
             name: self.added.name.clone(),
             type_name: self.added.type_name.clone(),
             up,
+            sections: state.good.iter().flat_map(|(report, _)| report.sections()).collect(),
             age_seconds: millis.map(|millis| millis as f64 / 1000.0),
             panics_total: state.panics,
             timeouts_total: state.timeouts,

@@ -226,11 +226,9 @@ impl Shared {
             coverage.fresh_since = coverage.fresh_since.min(entry.began.unwrap_or(coverage.fresh_since));
             coverage.abandoned_at = coverage.abandoned_at.max(entry.abandoned_at);
             coverage.awaits_sources |= entry.is_awaited;
-            if let Some(report) = entry.report {
-                if !entry.status.up {
-                    coverage.stale_sections.extend(report.sections());
-                }
-                reports.push(report);
+            reports.extend(entry.report);
+            if !entry.status.up {
+                coverage.stale_sections.extend(&entry.status.sections);
             }
             snapshot.sources.push(entry.status);
         }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::fields::{self, known};
 
 /// A section of a [`Snapshot`](crate::Snapshot).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Section {
     /// [`Snapshot::channels`](crate::Snapshot::channels)
     Channels,

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::sections::Section;
 use super::severity::Severity;
 use super::{fields, rfc3339};
 
@@ -19,6 +20,9 @@ pub struct SourceStatus {
     pub type_name: String,
     /// Whether the source answers.
     pub up: bool,
+    /// The sections of the report in this snapshot. Empty before the first report.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<Section>,
     /// The age of the report in this snapshot, in seconds. `None` before the first report.
     #[serde(skip_serializing_if = "fields::is_unknown")]
     pub age_seconds: Option<f64>,
