@@ -31,7 +31,7 @@ const MONITOR_TIMEOUT: Duration = Duration::from_millis(250);
 const MONITOR_MAX_AGE: Duration = Duration::from_millis(500);
 
 /// The error of rules that are not evaluated because their input is not complete.
-const AWAITS_SOURCES: &str = "waits for the first report of each source";
+const AWAITS_SOURCES: &str = "waits for the first call of each source to return";
 
 /// What an aggregator is made of.
 #[derive(Clone)]
@@ -71,7 +71,8 @@ pub(crate) struct Coverage {
     abandoned_at: Option<Instant>,
     /// Whether the first call of a source is still waited for.
     awaits_sources: bool,
-    /// The sections to which a stale source contributes; all of them before each source has reported.
+    /// The sections in the last good report of a stale source; all of them until the first call of each source has
+    /// returned or been abandoned.
     pub(crate) stale_sections: Vec<Section>,
 }
 
@@ -93,7 +94,7 @@ pub(crate) struct PendingRequest {
 }
 
 /// What a monitor does on the collector thread.
-pub(crate) trait Observer: Any + Send + Sync {
+pub(crate) trait Sampler: Any + Send + Sync {
     /// Records the snapshot that was taken for it.
     fn sample(&self, collected: &Collected);
 
@@ -102,7 +103,7 @@ pub(crate) trait Observer: Any + Send + Sync {
 }
 
 /// The monitor of an aggregator, while there is one.
-type MonitorSlot = Arc<Mutex<Option<Weak<dyn Observer>>>>;
+type MonitorSlot = Arc<Mutex<Option<Weak<dyn Sampler>>>>;
 
 /// Takes the snapshots of an aggregator.
 pub(crate) struct Collector {
@@ -136,13 +137,13 @@ impl Collector {
     }
 
     /// Returns the monitor, after creating it if there is none.
-    pub(crate) fn monitor<M: Observer>(&self, create: impl FnOnce() -> Arc<M>) -> Arc<M> {
+    pub(crate) fn monitor<M: Sampler>(&self, create: impl FnOnce() -> Arc<M>) -> Arc<M> {
         let mut slot = lock(&self.monitor);
         let present = slot.as_ref().and_then(Weak::upgrade);
         let present = present.and_then(|monitor| (monitor as Arc<dyn Any + Send + Sync>).downcast().ok());
         present.unwrap_or_else(|| {
             let new = create();
-            *slot = Some(Arc::downgrade(&new) as Weak<dyn Observer>);
+            *slot = Some(Arc::downgrade(&new) as Weak<dyn Sampler>);
             new
         })
     }
@@ -309,7 +310,7 @@ impl CollectorThread {
     /// Answers the requests that can be answered. Returns when the next deadline is.
     fn step(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         self.waiting.append(&mut lock(&shared.pending));
-        let next_sample = self.observe(shared);
+        let next_sample = self.request_sample(shared);
         // A call that a snapshot does not include may have returned.
         lock(&shared.latest).take_if(|latest| latest.coverage.abandoned_at.is_some());
         self.evaluation = self.evaluation.take().and_then(|running| running.advance(shared));
@@ -335,17 +336,22 @@ impl CollectorThread {
         if ready.is_empty() {
             self.next_deadline(now).into_iter().chain(next_sample).min()
         } else {
-            shared.board.iter().for_each(Entry::call_inline);
+            let for_monitor = ready.iter().all(|request| request.freshness.for_monitor);
+            let is_called = |entry: &&Arc<Entry>| !for_monitor || entry.may_be_called_for_monitor();
+            shared.board.iter().filter(is_called).for_each(Entry::call_inline);
             let (mut snapshot, coverage) = shared.merge();
             if is_stuck || is_busy || coverage.awaits_sources {
                 if coverage.awaits_sources {
                     shared.evaluator.defer(AWAITS_SOURCES);
-                } else {
-                    abandon_evaluation(shared, &ready);
+                } else if !for_monitor {
+                    shared.evaluator.abandon();
                 }
                 shared.evaluator.fill(&mut snapshot);
                 let collected = Collected { snapshot, coverage };
-                shared.answer(&shared.keep(collected), ready);
+                // A page can still wait for the rules that a monitor has not waited for.
+                let is_kept = is_stuck || !for_monitor;
+                let collected = if is_kept { shared.keep(collected) } else { Arc::new(collected) };
+                shared.answer(&collected, ready);
             } else {
                 let snapshot = Arc::new(snapshot);
                 shared.evaluator.start(&snapshot, coverage.reading);
@@ -359,10 +365,13 @@ impl CollectorThread {
     }
 
     /// Requests a snapshot for the monitor at the beginning of each second. Returns when the next one begins.
-    fn observe(&mut self, shared: &Shared) -> Option<Instant> {
-        let observer = lock(&shared.monitor).as_ref().and_then(Weak::upgrade).filter(|_| !shared.clock.is_manual())?;
+    fn request_sample(&mut self, shared: &Shared) -> Option<Instant> {
+        if shared.clock.is_manual() {
+            return None;
+        }
+        let monitor = lock(&shared.monitor).as_ref().and_then(Weak::upgrade)?;
         if shared.evaluator.has_transitions() {
-            Arc::clone(&observer).deliver();
+            Arc::clone(&monitor).deliver();
         }
         let (received_at, reading) = (Instant::now(), shared.clock.read());
         if reading >= self.next_sample {
@@ -371,7 +380,7 @@ impl CollectorThread {
             self.waiting.push(PendingRequest {
                 freshness: Freshness { received_at, max_age: MONITOR_MAX_AGE, for_monitor: true },
                 deadline: received_at + MONITOR_TIMEOUT,
-                respond: Box::new(move |collected| observer.sample(collected)),
+                respond: Box::new(move |collected| monitor.sample(collected)),
             });
         }
         Some(deadline(received_at, Duration::from_nanos(self.next_sample - reading)))
@@ -400,13 +409,6 @@ impl CollectorThread {
     }
 }
 
-/// Gives up the evaluation in progress, unless only a monitor waits for it.
-fn abandon_evaluation(shared: &Shared, late: &[PendingRequest]) {
-    if late.iter().any(|request| !request.freshness.for_monitor) {
-        shared.evaluator.abandon();
-    }
-}
-
 impl Evaluation {
     /// Answers the requests if the evaluation has ended, and otherwise those whose deadline has passed. Returns the
     /// evaluation if requests are left.
@@ -420,7 +422,9 @@ impl Evaluation {
         let is_late = |request: &mut PendingRequest| now >= request.deadline.max(self.not_before);
         let late: Vec<_> = self.requests.extract_if(.., is_late).collect();
         if !late.is_empty() {
-            abandon_evaluation(shared, &late);
+            if late.iter().any(|request| !request.freshness.for_monitor) {
+                shared.evaluator.abandon();
+            }
             // Not kept: the other requests can still wait for the rules.
             let snapshot = Arc::clone(&self.snapshot);
             let collected = Self::collected(snapshot, self.coverage.clone(), shared);

@@ -1,13 +1,13 @@
 //! A snapshot every second, so that alert states and series do not depend on when pages are read.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use crate::aggregator::Aggregator;
 use crate::catch_panic::catch_panic;
-use crate::collector::{Collected, Observer};
+use crate::collector::{Collected, Sampler};
 use crate::per_process::PerProcess;
 use crate::series::{Series, SeriesRecorder, Tier};
 use crate::snapshot::AlertTransition;
@@ -66,8 +66,8 @@ struct Inner {
 struct State {
     recording: Mutex<Option<Recording>>,
     notifier: Worker,
-    /// Whether a thread is in [`Monitor::tick`], so that two deliver no transitions at the same time.
-    is_delivering: AtomicBool,
+    /// Held by the [`Monitor::tick`] that delivers transitions, so that two do not at the same time.
+    delivering: Mutex<()>,
     callback_panics: AtomicU64,
 }
 
@@ -116,9 +116,9 @@ impl Monitor {
         if shared.clock.is_manual() {
             self.0.sample(&collector.collect_for_monitor());
             let state = self.0.state();
-            while shared.evaluator.has_transitions() && !state.is_delivering.swap(true, SeqCst) {
+            while shared.evaluator.has_transitions() {
+                let Ok(_delivering) = state.delivering.try_lock() else { break };
                 while deliver_next(Arc::clone(&self.0)) {}
-                state.is_delivering.store(false, SeqCst);
             }
         }
     }
@@ -216,12 +216,15 @@ impl Inner {
     }
 }
 
-impl Observer for Inner {
+impl Sampler for Inner {
     fn sample(&self, collected: &Collected) {
         self.with_recording(collected.snapshot.started_at, |recording| recording.record(collected));
     }
 
     fn deliver(self: Arc<Self>) {
+        if lock(&self.callbacks).is_empty() {
+            return while deliver_next(Arc::clone(&self)) {};
+        }
         let state = self.state();
         let inner = Arc::downgrade(&self);
         // Without a thread, the transitions wait for the next attempt.

@@ -324,6 +324,27 @@ fn blocked_rule_is_named_and_keeps_every_state() {
     assert_eq!(site.page(LONG).rules[0].error, None);
 }
 
+/// The monitor evaluates the rule first, and gives up no evaluation.
+#[test]
+fn rule_that_blocks_beside_a_monitor_is_named_by_the_first_page_and_costs_its_deadline_once() {
+    let gate = Arc::new(Gate::default());
+    let blocking = Arc::clone(&gate);
+    let rule = AlertRule::new("blocks", Severity::Info, move |_| {
+        blocking.pass();
+        true
+    });
+    gate.set_shut(true);
+    let aggregator = Aggregator::new().with_alerts(vec![rule]).expect("a valid rule");
+    let site = Site::with(Server::builder(aggregator).scrape_timeout(LONG));
+    wait_for("the rule", || gate.waiting.load(SeqCst) == 1);
+    // Longer than the monitor waits, so that its snapshots come before the deadline of the page.
+    for page in [site.page(Duration::from_secs(2)), site.page(LONG), site.page(LONG)] {
+        assert!(page.rules[0].error.as_deref().is_some_and(|error| error.contains("did not return")), "{page:?}");
+        assert_eq!((page.rules[0].failures_total, page.rules[0].state), (1, AlertState::Inactive));
+    }
+    gate.set_shut(false);
+}
+
 #[test]
 fn rule_that_panics_keeps_its_state() {
     let rule = AlertRule::new("some", Severity::Warning, |s| {

@@ -88,8 +88,8 @@ impl AlertRule {
 
     /// Sets how long the condition must be true before the rule fires: until then, it is pending. Defaults to zero.
     ///
-    /// With less than the interval between two snapshots, one second under a [`Monitor`](crate::Monitor), the rule
-    /// fires at the second evaluation in a row that is true.
+    /// The rule fires at the first evaluation that finds the time elapsed: under a [`Monitor`](crate::Monitor), at
+    /// most a second later. A source that is silent ends no pending: the rule sees its last good report.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Events per second by aspect, from the differences between samples.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 /// The number of aspects with a series of their own.
 pub(super) const MAX_ASPECTS: usize = 64;
@@ -27,7 +28,7 @@ struct Aspect {
 
 impl AspectRates {
     pub(super) fn new() -> Self {
-        Self { aspects: Vec::with_capacity(MAX_ASPECTS), other: Counter::default(), last: None }
+        Self { aspects: Vec::with_capacity(MAX_ASPECTS), other: Counter::NEW, last: None }
     }
 
     /// Writes the rates since the last sample: NaN for an aspect that is absent, and for all in the first sample.
@@ -51,7 +52,7 @@ impl AspectRates {
         match self.aspects.binary_search_by(|aspect| (*aspect.name).cmp(name)) {
             Ok(index) => &mut self.aspects[index].counter,
             Err(index) if column < MAX_ASPECTS && name != OTHER => {
-                let aspect = Aspect { name: name.to_owned(), column, counter: Counter::default() };
+                let aspect = Aspect { name: name.to_owned(), column, counter: Counter::NEW };
                 self.aspects.insert(index, aspect);
                 &mut self.aspects[index].counter
             }
@@ -73,20 +74,24 @@ impl AspectRates {
 }
 
 /// A count that grows, until its owner restarts.
-#[derive(Default)]
 struct Counter {
-    before: u64,
+    /// The count in the last sample. That of a new aspect is 0, and one that was absent has none.
+    before: Option<u64>,
     /// The count in the sample that is being recorded, if it has one.
     count: Option<u64>,
 }
 
 impl Counter {
+    const NEW: Self = Self { before: Some(0), count: None };
+
     /// Takes the count of a sample and returns the rate since the one before.
     #[expect(clippy::cast_possible_truncation, reason = "2^64 is within the range")]
     fn rate(&mut self, seconds: Option<u64>) -> f32 {
         let count = self.count.take();
-        let before = std::mem::replace(&mut self.before, count.unwrap_or(0));
-        let events = count.and_then(|count| count.checked_sub(before));
+        // What has not appeared yet stays new.
+        let before =
+            if count.is_none() && self.before == Some(0) { None } else { mem::replace(&mut self.before, count) };
+        let events = count.zip(before).and_then(|(count, before)| count.checked_sub(before));
         events.zip(seconds).map_or(f32::NAN, |(events, seconds)| (events as f64 / seconds as f64) as f32)
     }
 }

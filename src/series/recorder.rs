@@ -1,8 +1,8 @@
 //! The points of one tier.
 //!
-//! A sample at position `p` covers the second from `p` to `p + 1`. In the minute tier its point ends at `p`. In the
-//! other tiers a bucket from `b` to `b + step` ends at `b + step`, and is complete once a sample at or after that is
-//! recorded.
+//! A sample at position `p` is taken in second `p`, and its point in the minute tier ends at `p`. In the other tiers the
+//! bucket from `b` has the samples from `b` to `b + step - 1`, ends at `b + step`, and is complete once a sample at or
+//! after that is recorded.
 
 use crate::series::data::SeriesPoints;
 use crate::series::ring::Ring;
