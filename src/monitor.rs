@@ -223,7 +223,8 @@ impl Sampler for Inner {
 
     fn deliver(self: Arc<Self>) {
         if lock(&self.callbacks).is_empty() {
-            return while deliver_next(Arc::clone(&self)) {};
+            while deliver_next(Arc::clone(&self)) {}
+            return;
         }
         let state = self.state();
         let inner = Arc::downgrade(&self);
