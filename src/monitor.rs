@@ -17,7 +17,7 @@ use crate::worker::{Next, Worker, lock};
 /// Takes a snapshot of an [`Aggregator`] every second, evaluates its rules, and records [`Series`].
 ///
 /// An aggregator has one monitor: starting a second one returns another handle to it. It ends when its last handle
-/// is dropped. Each [`Server`](crate::Server) has a handle.
+/// is dropped. Each `Server` has a handle.
 ///
 /// The snapshots are taken on the aggregator's collector thread, at the beginning of each second of its clock. It
 /// needs no async runtime. A second that is missed, because the process was stopped, is a gap in the series. A

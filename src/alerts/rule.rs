@@ -35,7 +35,7 @@ use crate::snapshot::{RuleStatus, Severity, Snapshot};
 /// | resolved | as inactive | inactive after 15 minutes |
 ///
 /// An evaluation that panics or does not return in time changes no state. States change only when a snapshot is
-/// taken: a [`Monitor`](crate::Monitor), which each [`Server`](crate::Server) starts, takes one every second. They are
+/// taken: a [`Monitor`](crate::Monitor), which each `Server` starts, takes one every second. They are
 /// not persisted: after a restart, every rule is inactive.
 ///
 /// A rule serializes without its condition: `name`, `severity`, `description` (omitted when empty), `for_seconds` and
