@@ -19,13 +19,14 @@ Usage: cargo run --release --example broker -- [OPTIONS]
   --channels N       maximum number of channels                        [1000]
   --history N        messages that each channel keeps for replay       [100]
   --cache N          capacity of the token cache, in tokens            [64]
-  --page-token TEXT  require Authorization: Bearer TEXT on the pages   [none]
+  --page-token TEXT  require Authorization: Bearer TEXT on the pages;
+                     in a browser: any user, TEXT as the password      [none]
   --quiet            do not start the built-in clients
   --for SECONDS      longest delay before an alert fires or resolves   [300; 10 with --chaos]
-  --chaos[=SECONDS]  cause faults, again after each SECONDS: the token
-                     cache loses its tokens, a source stalls, tokens
-                     are revoked. A third of SECONDS counts as the
-                     hour of the cache section                         [120]
+  --chaos[=SECONDS]  cause faults, again after each SECONDS: a source
+                     stalls, tokens are revoked, the token cache loses
+                     its tokens. A third of SECONDS counts as the hour
+                     of the cache section                              [120]
   --help             print this help
 
 Ctrl-C or SIGTERM shuts the broker down gracefully; a second signal ends it at once.
@@ -74,7 +75,7 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
             Arg::Long("for") => max_alert_delay = Some(number(args.value()?, "--for", 0, 300)?),
             Arg::Long("chaos") => {
                 let cycle = args.optional_value().unwrap_or_else(|| "120".into());
-                // In a shorter cycle, no source would stall for the 5 s after which it is stale.
+                // A source is stale after 5 s. In a cycle of 30 s it stalls for 10 s.
                 chaos = Some(number(cycle, "--chaos", 30, 3600)?);
             }
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),

@@ -46,8 +46,8 @@ impl Broker {
             .source(token_counters)
             .source(cache)
             .source(ChannelSource::new(Arc::clone(&channels)))
-            // The broker's own source: see `sources.rs`.
-            .source(Arc::clone(&channels))
+            // The broker's own source: see `sources.rs`. Its type is `Channels`, as that of a section.
+            .named_source("sessions", Arc::clone(&channels))
             .with_alerts(alerts::rules(options.max_channels, options.max_alert_delay))?;
         // Evaluates the rules every second, whether or not a page is read.
         let (sender, transitions) = mpsc::unbounded_channel();

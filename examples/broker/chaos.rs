@@ -9,27 +9,26 @@ use tokio::time::{interval, sleep};
 use crate::broker::Broker;
 use crate::{lock, terminal};
 
-/// Causes each fault once per cycle: the first one after a sixth, 20 s of the default cycle of 120 s.
+/// Causes each fault once per cycle, one twelfth of it after another: 10 s of the default cycle of 120 s. While the
+/// source is stale, the revocations fire an alert, and the cache makes another one pending.
 pub(crate) async fn run(broker: Arc<Broker>, cycle: Duration) {
-    let sixth = cycle / 6;
+    let twelfth = cycle / 12;
     loop {
-        sleep(sixth).await;
-        announce(&format!("the token cache is cleared and stores nothing for {:.0} s", sixth.as_secs_f64()));
+        sleep(twelfth).await;
+        announce(&format!("the source sessions stalls for {:.0} s", 4.0 * twelfth.as_secs_f64()));
+        let stall = broker.channels.stall.begin();
+        sleep(twelfth).await;
+        let count = broker.tokens.revoke_new_tokens(cycle / 2);
+        announce(&format!("{count} tokens are issued and revoked"));
+        sleep(twelfth).await;
+        announce(&format!("the token cache is cleared and stores nothing for {:.0} s", 2.0 * twelfth.as_secs_f64()));
         broker.tokens.set_cache_enabled(false);
-        sleep(sixth).await;
+        sleep(2 * twelfth).await;
         announce("the token cache stores tokens again");
         broker.tokens.set_cache_enabled(true);
-        sleep(sixth).await;
-        let time = sixth * 3 / 2;
-        announce(&format!("the source Channels stalls for {:.0} s", time.as_secs_f64()));
-        let stall = broker.channels.stall.begin();
-        sleep(time).await;
         drop(stall);
-        announce("the source Channels answers again");
-        sleep(sixth / 2).await;
-        let count = broker.tokens.revoke_new_tokens();
-        announce(&format!("{count} tokens are issued and revoked"));
-        sleep(sixth).await;
+        announce("the source sessions answers again");
+        sleep(7 * twelfth).await;
     }
 }
 

@@ -4,14 +4,16 @@
 //! cargo run --release --example broker
 //! ```
 //!
-//! starts it on 127.0.0.1:8080 with a few built-in clients. With `--chaos`, alerts fire and resolve. Start with `broker.rs` to see how the crate is embedded:
+//! starts it on 127.0.0.1:8080 with a few built-in clients. With `--chaos`, alerts fire and resolve. Start with `broker.rs`
+//! to see how the crate is embedded:
 //!
 //! | file | contents |
 //! | --- | --- |
 //! | `broker.rs` | the components and the aggregator over them: **copy from here** |
 //! | `sources.rs`, `alerts.rs` | a source of the application's own, and the alert rules |
 //! | `routes.rs` | the broker's paths; all other paths go to the telemetry server |
-//! | `patterns.rs`, `channels.rs`, `channel.rs`, `history.rs` | allowed channel names, open channels, one channel, its messages |
+//! | `patterns.rs`, `channels.rs` | allowed channel names, open channels |
+//! | `channel.rs`, `history.rs` | one channel, its messages |
 //! | `event_stream.rs` | the server-sent events of one subscriber |
 //! | `tokens.rs`, `token_cache.rs` | the tokens that publishing requires, and the cache in front of them |
 //! | `request.rs`, `response.rs`, `error.rs` | parsing requests, building responses |

@@ -33,10 +33,10 @@ impl fmt::Display for Drain {
             Self::Complete => f.write_str("all connections closed"),
             Self::TimedOut { aborted } => {
                 let seconds = limits::DRAIN_TIMEOUT.as_secs();
-                write!(f, "{aborted} connections aborted after {seconds} s")
+                write!(f, "{} aborted after {seconds} s", terminal::count(*aborted, "connection"))
             }
             Self::Interrupted { aborted } => {
-                write!(f, "{aborted} connections aborted by a second signal")
+                write!(f, "{} aborted by a second signal", terminal::count(*aborted, "connection"))
             }
         }
     }

@@ -74,12 +74,12 @@ fn status_line(snapshot: &Snapshot) -> String {
         names.push("none");
     }
     format!(
-        "{:.1} messages/s | {} channels | {} users, {} agents | {} tokens, {} issued, {} revoked | cache {:.0} % | alerts: {}",
+        "{:.1} messages/s | {} | {}, {} | {}, {} issued, {} revoked | cache {:.0} % | alerts: {}",
         envelopes.rate_per_second,
-        channels.total_active,
-        presence.total_users,
-        presence.total_agents,
-        tokens.active_count,
+        count(channels.total_active, "channel"),
+        count(presence.total_users, "user"),
+        count(presence.total_agents, "agent"),
+        count(tokens.active_count, "token"),
         tokens.issued_last_hour,
         tokens.revoked_last_hour,
         cache.hit_rate_pct,
@@ -87,11 +87,20 @@ fn status_line(snapshot: &Snapshot) -> String {
     )
 }
 
+/// Returns the number with the noun, in the plural unless it is 1.
+pub(crate) fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 pub(crate) fn print_summary(broker: &Broker, drain: &impl Display) {
     let snapshot = broker.aggregator.snapshot();
     let published: u64 = snapshot.envelopes.by_aspect.values().sum();
     print(&format!(
-        "stopped: {published} messages published; tokens in the last hour: {} issued, {} revoked; {} tokens active; {drain}",
-        snapshot.tokens.issued_last_hour, snapshot.tokens.revoked_last_hour, snapshot.tokens.active_count,
+        "stopped: {} published; tokens in the last hour: {} issued, {} revoked; {} active; {drain}",
+        count(published, "message"),
+        snapshot.tokens.issued_last_hour,
+        snapshot.tokens.revoked_last_hour,
+        count(snapshot.tokens.active_count, "token"),
     ));
 }

@@ -90,12 +90,14 @@ impl Tokens {
         }
     }
 
-    /// Issues and revokes tokens until more than half of the last hour's are revoked. Returns how many.
-    pub(crate) fn revoke_new_tokens(&self) -> usize {
-        // The tokens that the built-in clients issue within about 20 s make it less than half again.
-        const EXCESS: u64 = 200;
+    /// Issues and revokes tokens until more than half of the last hour's are revoked, and remain so for about
+    /// `duration` while the built-in clients issue further ones. Returns how many.
+    pub(crate) fn revoke_new_tokens(&self, duration: Duration) -> usize {
+        // The built-in clients issue about 11 tokens per second and revoke one, so `issued - 2 * revoked` grows by 9.
+        const GROWTH_PER_SECOND: u64 = 9;
         let TokenStats { issued_last_hour, revoked_last_hour, .. } = self.counters.snapshot();
-        let count = (issued_last_hour + EXCESS).saturating_sub(2 * revoked_last_hour);
+        let excess = GROWTH_PER_SECOND * duration.as_secs();
+        let count = (issued_last_hour + excess).saturating_sub(2 * revoked_last_hour);
         (0..count).filter(|_| self.issue(Duration::from_secs(1)).is_ok_and(|id| self.revoke(&id))).count()
     }
 

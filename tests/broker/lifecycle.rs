@@ -39,7 +39,7 @@ async fn sigterm_ends_event_streams_and_finishes_requests_in_flight() {
     assert_eq!(
         broker.last_line(),
         "stopped: 2 messages published; tokens in the last hour: 1 issued, 0 revoked; \
-         1 tokens active; all connections closed"
+         1 token active; all connections closed"
     );
 }
 
@@ -50,7 +50,7 @@ async fn endless_request_is_aborted_after_the_drain_timeout() {
     broker.signal("-INT");
     assert_eq!(broker.wait().code(), Some(0));
     let last = broker.last_line();
-    assert!(last.ends_with("1 connections aborted after 3 s"), "{last}");
+    assert!(last.ends_with("1 connection aborted after 3 s"), "{last}");
 }
 
 #[tokio::test]
@@ -63,6 +63,6 @@ async fn second_signal_aborts_the_drain() {
         broker.signal(second);
         assert_eq!(broker.wait().code(), Some(0));
         let last = broker.last_line();
-        assert!(last.ends_with("1 connections aborted by a second signal"), "{last}");
+        assert!(last.ends_with("1 connection aborted by a second signal"), "{last}");
     }
 }

@@ -1,5 +1,5 @@
-//! The sample in README.md has the same shape as the broker's JSON page: the same keys and texts in the same order, with
-//! any numbers and times.
+//! The sample in README.md has the same shape as the broker's JSON page: the same keys and texts in the same order,
+//! with any numbers and times.
 //!
 //! With `UPDATE_README=1` the test writes the sample instead of comparing it.
 
@@ -16,9 +16,12 @@ use crate::process::{Broker, DEADLINE};
 
 #[tokio::test]
 async fn readme_sample_has_the_shape_of_the_page() {
-    // With 6 channels the built-in clients reach the limit, so that an alert fires. With less than 10 s, a cold cache
-    // after the start might fire too.
-    let broker = Broker::start(&["--channels", "6", "--for", "10"]);
+    // As README.md says. With 6 channels the built-in clients reach the limit, so that an alert fires. The cache is cold
+    // for less than 5 s after the start.
+    let options = ["--channels", "6", "--for", "5"];
+    let text = fs::read_to_string(readme()).expect("README.md is readable");
+    assert!(text.contains(&format!("`{}`", options.join(" "))), "README.md does not name {options:?}");
+    let broker = Broker::start(&options);
     broker.wait_until("sample values", is_sample).await;
     let deadline = Instant::now() + DEADLINE;
     loop {
