@@ -75,8 +75,8 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
             Arg::Long("for") => max_alert_delay = Some(number(args.value()?, "--for", 0, 300)?),
             Arg::Long("chaos") => {
                 let cycle = args.optional_value().unwrap_or_else(|| "120".into());
-                // A source is stale after 5 s. In a cycle of 30 s it stalls for 10 s.
-                chaos = Some(number(cycle, "--chaos", 30, 3600)?);
+                // A source is stale after 5 s. In a cycle of 20 s, it stalls for 6.7 s.
+                chaos = Some(number(cycle, "--chaos", 20, 3600)?);
             }
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             other => return Err(other.unexpected()),

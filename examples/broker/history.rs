@@ -67,7 +67,7 @@ impl History {
 /// A bare carriage return is a line break too: left as it is, it would let a payload forge the other fields.
 fn encode_event(id: u64, aspect: &str, payload: &str) -> Bytes {
     let mut text = format!("id: {id}\nevent: {aspect}\n");
-    for line in payload.replace("\r\n", "\n").split(['\n', '\r']) {
+    for line in payload.replace("\r\n", "\n").replace('\r', "\n").split('\n') {
         text.push_str("data: ");
         text.push_str(line);
         text.push('\n');

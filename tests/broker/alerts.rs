@@ -33,7 +33,7 @@ async fn alert_fires_while_its_condition_holds() {
 
 #[tokio::test]
 async fn alert_is_pending_until_its_condition_has_held_for_long_enough() {
-    let broker = Broker::start(&["--quiet", "--for", "2"]);
+    let broker = Broker::start(&["--quiet", "--for", "1"]);
     let _events = broker.subscribe("public:x", "", None).await;
     for state in [AlertState::Pending, AlertState::Firing] {
         let snapshot = broker.wait_until("no_publishes", |s| state_of(s, "no_publishes") == state).await;
@@ -93,7 +93,7 @@ async fn chaos_fires_and_resolves_alerts_and_stalls_a_source_while_no_counter_fa
 
 #[test]
 fn shutdown_during_a_stall_is_graceful() {
-    let mut broker = Broker::start(&["--chaos=30"]);
+    let mut broker = Broker::start(&["--chaos=20"]);
     broker.wait_for_line("chaos: the source sessions stalls");
     broker.signal("-TERM");
     assert_eq!(broker.wait().code(), Some(0));

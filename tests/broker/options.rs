@@ -50,7 +50,7 @@ fn invalid_option_exits_with_2_and_a_message() {
         (&["--pattern", ""], "letters, digits"),
         (&["--pattern", "a b"], "letters, digits"),
         (&["--for", "301"], "from 0 to 300"),
-        (&["--chaos=29"], "from 30 to 3600"),
+        (&["--chaos=19"], "from 20 to 3600"),
         (&["--quiet=yes"], "'--quiet'"),
         (&["8080"], "8080"),
     ] {

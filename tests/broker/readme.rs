@@ -17,8 +17,8 @@ use crate::process::{Broker, DEADLINE};
 #[tokio::test]
 async fn readme_sample_has_the_shape_of_the_page() {
     // As README.md says. With 6 channels the built-in clients reach the limit, so that an alert fires. The cache is cold
-    // for less than 5 s after the start.
-    let options = ["--channels", "6", "--for", "5"];
+    // for less than 4 s after the start.
+    let options = ["--channels", "6", "--for", "4"];
     let text = fs::read_to_string(readme()).expect("README.md is readable");
     assert!(text.contains(&format!("`{}`", options.join(" "))), "README.md does not name {options:?}");
     let broker = Broker::start(&options);
