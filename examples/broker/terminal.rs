@@ -88,7 +88,7 @@ fn status_line(snapshot: &Snapshot) -> String {
 }
 
 /// Returns the number with the noun, in the plural unless it is 1.
-pub(crate) fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+pub(crate) fn count<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
     let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
