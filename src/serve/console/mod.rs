@@ -18,8 +18,8 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-kPOE+z3QlTvTVHqJ6rQeOZq9AInWpOUs2sy7M2Nf8x4='; \
-    style-src 'sha256-kE08K5JFnG0WjaSqcHUMF5IluXiUmluE7HD0rXBMYaA='; \
+    script-src 'sha256-XvY39vXTh5TRjPDItnRazZindMtPiP0yopi92jxgMeY='; \
+    style-src 'sha256-dyz6iFRsf86/wIiIS/Fp63K/BKoPz1A0E23Rec8k0Vo='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
 
