@@ -28,10 +28,8 @@ const cutToTwoDecimals = formatter({ maximumFractionDigits: 2, roundingMode: 'tr
 const oneDecimal = formatter({ minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const threeDigits = formatter({ maximumSignificantDigits: 3 });
 const compact = formatter({ notation: 'compact', maximumFractionDigits: 1 });
-const scientific = formatter({ notation: 'scientific', maximumFractionDigits: 2 });
 
-const large = (value) => (Math.abs(value) < 1e15 ? compact(value) : scientific(value));
-const count = (value) => (Math.abs(value) < 1e5 ? upToOneDecimal(value) : large(value));
+const count = (value) => (Math.abs(value) < 1e5 ? upToOneDecimal : compact)(value);
 
 function decimal(value) {
   const size = Math.abs(value);
@@ -367,7 +365,7 @@ class Chart {
     const ticks = [];
     // Multiples of the step: a sum of steps would not reach 0 exactly.
     for (let i = Math.round(low / step); i * step <= high + step / 2; i++) {
-      ticks.push({ value: i * step, text: (Math.abs(i * step) < 1e4 ? threeDigits : large)(i * step) + unit });
+      ticks.push({ value: i * step, text: (Math.abs(i * step) < 1e4 ? threeDigits : compact)(i * step) + unit });
     }
     return ticks;
   }

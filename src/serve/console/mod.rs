@@ -18,8 +18,8 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-XvY39vXTh5TRjPDItnRazZindMtPiP0yopi92jxgMeY='; \
-    style-src 'sha256-dyz6iFRsf86/wIiIS/Fp63K/BKoPz1A0E23Rec8k0Vo='; \
+    script-src 'sha256-uwTgwxvrROVh77Ig/T8X/b7RCPOmN30zCza/VFaT9Ig='; \
+    style-src 'sha256-8uRJCx3JoA35K9qqWvTzoqUnBbkN8i6N7zXwntQCAoQ='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
 
