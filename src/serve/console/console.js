@@ -863,7 +863,7 @@ function sayRules(id, rules) {
 function announceConnection(before, connection) {
   if (connection === 'lost') say('say', 'no answer from the server');
   else if (connection === 'paused') say('say', connection);
-  else if (['lost', 'paused'].includes(before)) say('say', 'live again');
+  else if (connection === 'live' && ['lost', 'paused'].includes(before)) say('say', 'live again');
 }
 
 // ---- Polling

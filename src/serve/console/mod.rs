@@ -18,7 +18,7 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-uwTgwxvrROVh77Ig/T8X/b7RCPOmN30zCza/VFaT9Ig='; \
+    script-src 'sha256-EexYrwLRP5MMxRKavl8+vTkJimJNcasjQK8HsxY69lc='; \
     style-src 'sha256-8uRJCx3JoA35K9qqWvTzoqUnBbkN8i6N7zXwntQCAoQ='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
