@@ -7,7 +7,7 @@ use parsec_telemetry::Snapshot;
 use serde_json::Value;
 
 use crate::site::{Panel, Site, start_browser};
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Message};
 use crate::support::poll::poll;
 
 const RUNS: &str = "(document.querySelector('[data-chart=\"channels.total_active\"] path.line').getAttribute('d') ?? '').split('M').length - 1";
@@ -35,6 +35,8 @@ fn lost_server_is_shown_and_its_return_leaves_a_break_in_the_chart() {
     // The last values stay, dimmed.
     assert_eq!(browser.evaluate("document.querySelector('[data-field=\"channels.total_active\"]').dataset.value"), "6");
     assert!(is_dimmed(&browser).len() >= 14);
+    let has_failed = |message: &Message| message.text.contains("/parsec/series");
+    poll("a failed request for the series", || browser.messages().iter().any(has_failed).then_some(()));
     // A pause does not hide the loss.
     browser.evaluate("document.getElementById('pause').click()");
     browser.wait_for("document.getElementById('connection').textContent.endsWith(', paused')");
