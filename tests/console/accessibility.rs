@@ -4,15 +4,15 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use parsec_telemetry::{ManualClock, Monitor};
+use parsec_telemetry::{Aggregator, ManualClock, Monitor};
 use serde_json::{Value, json};
 
-use crate::site::{PENDING, Panel, Site, Store, record};
+use crate::site::{PENDING, Panel, Site, Store, record, start_browser};
 use crate::support::browser::Browser;
 
 #[test]
 fn axe_reports_no_violation_in_any_state_size_and_scheme() {
-    let (Some(axe), Some(browser)) = (find_axe(), Browser::start()) else {
+    let (Some(axe), Some(browser)) = (find_axe(), start_browser()) else {
         return;
     };
     let (panel, store, clock) = (Panel::calm(), Store::default(), ManualClock::new());
@@ -23,7 +23,10 @@ fn axe_reports_no_violation_in_any_state_size_and_scheme() {
     site.open(&browser, "/#minute");
     browser.execute(&axe, &[]);
     browser.wait_for("document.querySelector('path.line').getAttribute('d')");
-    assert_accessible(&browser, "calm");
+    assert_accessible(&browser, "calm", &ALL);
+    browser.evaluate("document.getElementById('pause').click()");
+    assert_accessible(&browser, "paused", &ALL[3..]);
+    browser.evaluate("document.getElementById('pause').click()");
 
     panel.set_revoked(101);
     panel.set_hit_rate(50.0);
@@ -32,7 +35,7 @@ fn axe_reports_no_violation_in_any_state_size_and_scheme() {
     browser.wait_for("document.querySelectorAll('#alerts [data-state=firing]').length === 1");
     browser.wait_for("document.querySelectorAll('#alerts [data-state=pending]').length === 1");
     browser.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true; })");
-    assert_accessible(&browser, "alarmed");
+    assert_accessible(&browser, "alarmed", &ALL);
 
     clock.advance(PENDING);
     panel.set_revoked(0);
@@ -41,11 +44,18 @@ fn axe_reports_no_violation_in_any_state_size_and_scheme() {
     site.assert_clean(&browser);
     site.stop();
     browser.wait_for("document.body.dataset.state === 'lost'");
-    assert_accessible(&browser, "lost");
+    assert_accessible(&browser, "lost", &ALL);
+
+    let empty = Site::start(Aggregator::new());
+    empty.open(&browser, "/#minute");
+    browser.execute(&axe, &[]);
+    assert_accessible(&browser, "empty", &ALL[..1]);
 }
 
-fn assert_accessible(browser: &Browser, state: &str) {
-    for (width, scheme) in [(320, "light"), (320, "dark"), (1440, "light"), (1440, "dark")] {
+const ALL: [(u32, &str); 4] = [(320, "light"), (320, "dark"), (1440, "light"), (1440, "dark")];
+
+fn assert_accessible(browser: &Browser, state: &str, cases: &[(u32, &str)]) {
+    for &(width, scheme) in cases {
         let case = format!("{state}, {width} px, {scheme}");
         browser.resize(width, 900);
         browser.set_media(&[("prefers-color-scheme", scheme)]);

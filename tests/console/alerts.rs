@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parsec_telemetry::{AlertRule, ManualClock, Severity};
+use serde_json::json;
 
-use crate::site::{PENDING, Panel, Site, Store};
+use crate::site::{PENDING, Panel, Site, Store, start_browser};
 use crate::support::browser::Browser;
+
+const STALE: &str = "[...document.querySelectorAll('section[data-stale=true]')].map(section => section.id)";
 
 #[test]
 fn alert_is_pending_then_fires_then_resolves() {
-    let Some(browser) = Browser::start() else {
+    let Some(browser) = start_browser() else {
         return;
     };
     let (panel, clock) = (Panel::calm(), ManualClock::new());
@@ -48,7 +51,7 @@ fn alert_is_pending_then_fires_then_resolves() {
 
 #[test]
 fn stale_source_and_failing_rule_are_listed_until_they_recover() {
-    let Some(browser) = Browser::start() else {
+    let Some(browser) = start_browser() else {
         return;
     };
     let (panel, store) = (Panel::calm(), Store::default());
@@ -70,11 +73,17 @@ fn stale_source_and_failing_rule_are_listed_until_they_recover() {
         let problem = "document.querySelector('#problems [data-source=sessions]')";
         browser.wait_for(&format!("{problem}?.textContent.includes('connection refused')"));
         browser.wait_for("document.querySelector('#problems [data-rule=fragile]')");
+        // The section that the source has reported says that its values are old.
+        assert_eq!(browser.evaluate(&format!("{problem}.textContent.includes('(tokens)')")), true);
+        assert_eq!(browser.evaluate(STALE), json!(["tokens"]));
+        let main = browser.evaluate("document.querySelector('#tokens .main').innerText");
+        assert!(main.as_str().is_some_and(|text| text.contains("last good value, ")), "{main}");
         assert_eq!(browser.evaluate("document.querySelector('#sources [data-source=panel]').dataset.up"), "true");
         store.recover();
         panics.store(false, Relaxed);
     }
     browser.wait_for("document.querySelectorAll('#problems li').length === 0");
+    assert_eq!(browser.evaluate(STALE), json!([]));
     site.assert_clean(&browser);
 }
 

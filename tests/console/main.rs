@@ -1,7 +1,7 @@
 //! The console in headless Chromium.
 //!
-//! Each test has a browser and a server of its own. A time in a test is that of a `ManualClock`, so that states last
-//! until the test has seen them.
+//! Each test has a browser of its own: a start takes more than a second. A time in a test is that of a `ManualClock`, so
+//! that states last until the test has seen them.
 
 #![cfg(all(feature = "serve", unix))]
 

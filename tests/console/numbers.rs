@@ -8,7 +8,7 @@ use parsec_telemetry::{
 };
 use serde_json::{Value, json};
 
-use crate::site::{Panel, Site, Store, map};
+use crate::site::{Panel, Site, Store, map, start_browser};
 use crate::support::browser::Browser;
 use crate::support::poll::poll;
 
@@ -31,28 +31,35 @@ const CALM: [(&str, &str); 14] = [
 ];
 
 #[test]
-fn numbers_on_the_page_equal_the_json_and_follow_it() {
-    let Some(browser) = Browser::start() else {
+fn numbers_equal_the_json_and_names_are_shown_as_text() {
+    let Some(browser) = start_browser() else {
         return;
     };
+    numbers_on_the_page_equal_the_json_and_follow_it(&browser);
+    recorded_events_move_the_numbers(&browser);
+    section_without_a_source_says_that_it_is_not_measured(&browser);
+    html_in_names_is_shown_as_text(&browser);
+}
+
+fn numbers_on_the_page_equal_the_json_and_follow_it(browser: &Browser) {
     let panel = Panel::calm();
     let site = Site::start(panel.aggregator());
-    site.open(&browser, "/");
-    assert_eq!(wait_for_json(&browser, &site).keys().map(String::as_str).collect::<Vec<_>>(), {
+    site.open(browser, "/");
+    assert_eq!(wait_for_json(browser, &site).keys().map(String::as_str).collect::<Vec<_>>(), {
         let mut fields = CALM.map(|(field, _)| field);
         fields.sort_unstable();
         fields
     });
     for (field, expected) in CALM {
-        let text = text_of(&browser, field);
+        let text = text_of(browser, field);
         let number = text.split(|c: char| c != '.' && !c.is_ascii_digit()).next();
         assert_eq!(number, Some(expected), "{field}: {text}");
         assert!(field == "cache.size_bytes" || text.contains(' '), "{field} has a unit: {text}");
     }
-    assert_eq!(keys(&browser, "aspects"), json!([["data", 6120], ["cursor", 1600]]));
-    assert_eq!(keys(&browser, "patterns"), json!([["public:*", 4], ["agents:*", 2]]));
+    assert_eq!(keys(browser, "aspects"), json!([["data", 6120], ["cursor", 1600]]));
+    assert_eq!(keys(browser, "patterns"), json!([["public:*", 4], ["agents:*", 2]]));
 
-    let before = CALM.map(|(field, _)| text_of(&browser, field));
+    let before = CALM.map(|(field, _)| text_of(browser, field));
     panel.set(|report| {
         let Report { channels, envelopes, presence, history, tokens, cache } = report;
         *channels = Some(ChannelStats { total_active: 7, by_pattern: map([("agents:*", 5), ("public:*", 2)]) });
@@ -67,25 +74,21 @@ fn numbers_on_the_page_equal_the_json_and_follow_it() {
         (cache.hit_rate_pct, cache.size_bytes, cache.size_entries, cache.evictions_last_hour) = (100.0, 1 << 40, 1, 0);
     });
     browser.wait_for("document.querySelector('[data-field=\"channels.total_active\"]').dataset.value === '7'");
-    wait_for_json(&browser, &site);
+    wait_for_json(browser, &site);
     for ((field, _), before) in CALM.iter().zip(before) {
-        assert_ne!(text_of(&browser, field), before, "{field}");
+        assert_ne!(text_of(browser, field), before, "{field}");
     }
-    assert_eq!(keys(&browser, "aspects"), json!([["cursor", 9000], ["data", 8000]]));
-    assert_eq!(keys(&browser, "patterns"), json!([["agents:*", 5], ["public:*", 2]]));
-    site.assert_clean(&browser);
+    assert_eq!(keys(browser, "aspects"), json!([["cursor", 9000], ["data", 8000]]));
+    assert_eq!(keys(browser, "patterns"), json!([["agents:*", 5], ["public:*", 2]]));
+    site.assert_clean(browser);
 }
 
-#[test]
-fn recorded_events_move_the_numbers() {
-    let Some(browser) = Browser::start() else {
-        return;
-    };
+fn recorded_events_move_the_numbers(browser: &Browser) {
     let (envelopes, tokens) = (EnvelopeCounters::new(), TokenCounters::new());
     let site = Site::start(Aggregator::new().source(envelopes.clone()).source(tokens.clone()));
     let data = envelopes.aspect("data");
     data.observe();
-    site.open(&browser, "/#minute");
+    site.open(browser, "/#minute");
     for total in [2, 3] {
         data.observe();
         tokens.issued();
@@ -97,14 +100,10 @@ fn recorded_events_move_the_numbers() {
     }
     // The rate of the aspect comes from the series of the monitor.
     browser.wait_for("/[1-9]/.test(document.querySelector('#aspects [data-key=data] .number').textContent)");
-    site.assert_clean(&browser);
+    site.assert_clean(browser);
 }
 
-#[test]
-fn section_without_a_source_says_that_it_is_not_measured() {
-    let Some(browser) = Browser::start() else {
-        return;
-    };
+fn section_without_a_source_says_that_it_is_not_measured(browser: &Browser) {
     let panel = Panel::calm();
     panel.set(|report| {
         report.presence = None;
@@ -112,7 +111,7 @@ fn section_without_a_source_says_that_it_is_not_measured() {
         report.cache.as_mut().expect("measured").hit_rate_pct = f64::NAN;
     });
     let site = Site::start(panel.aggregator());
-    site.open(&browser, "/");
+    site.open(browser, "/");
     let measured = "Object.fromEntries([...document.querySelectorAll('section[data-measured]')]\
                     .map(section => [section.id, section.dataset.measured]))";
     assert_eq!(
@@ -127,21 +126,17 @@ fn section_without_a_source_says_that_it_is_not_measured() {
         assert!(!text.contains(|c: char| c.is_ascii_digit()), "{section}: {text}");
     }
     // A value that is not known is not a zero.
-    let text = text_of(&browser, "cache.hit_rate_pct");
+    let text = text_of(browser, "cache.hit_rate_pct");
     assert!(!text.contains(|c: char| c.is_ascii_digit()), "{text}");
     assert_eq!(
         browser.evaluate("'value' in document.querySelector('[data-field=\"cache.hit_rate_pct\"]').dataset"),
         false
     );
-    site.assert_clean(&browser);
+    site.assert_clean(browser);
 }
 
-#[test]
-fn html_in_names_is_shown_as_text() {
+fn html_in_names_is_shown_as_text(browser: &Browser) {
     const HTML: &str = "<img src=/stolen onerror=document.title='run'>";
-    let Some(browser) = Browser::start() else {
-        return;
-    };
     let panel = Panel::calm();
     panel.set(|report| {
         report.channels.as_mut().expect("measured").by_pattern = map([(HTML, 2)]);
@@ -154,17 +149,17 @@ fn html_in_names_is_shown_as_text() {
     let rules = vec![rule(HTML), rule("pending").for_at_least(Duration::from_secs(3600))];
     let aggregator = Aggregator::new().named_source("panel", panel).named_source(HTML, store);
     let site = Site::start(aggregator.with_alerts(rules).expect("valid rules"));
-    site.open(&browser, "/#minute");
+    site.open(browser, "/#minute");
     for list in ["alerts", "problems", "aspects", "patterns", "sources"] {
         browser.wait_for(&format!("document.getElementById('{list}').textContent.includes(\"{HTML}\")"));
     }
     // The rates come with the series.
     browser
         .wait_for("[...document.querySelectorAll('#aspects .number')].every(node => node.textContent.includes('/s'))");
-    assert_eq!(keys(&browser, "aspects"), json!([[HTML, 3], ["__proto__", 2], ["\" onload=\"", 1]]));
+    assert_eq!(keys(browser, "aspects"), json!([[HTML, 3], ["__proto__", 2], ["\" onload=\"", 1]]));
     assert_eq!(browser.evaluate("document.querySelectorAll('img, [onload], [onerror]').length"), 0);
     assert!(!browser.requests().iter().any(|url| url.contains("stolen")));
-    site.assert_clean(&browser);
+    site.assert_clean(browser);
 }
 
 /// Polls until each number of the console equals that of the JSON page. Returns them.

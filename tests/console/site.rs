@@ -1,5 +1,6 @@
 //! The server under test, with a source and rules that a test controls.
 
+use std::cell::OnceCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use parsec_telemetry::{
     Aggregator, AlertRule, CacheStats, ChannelStats, EnvelopeStats, HistoryStats, ManualClock, Monitor, PresenceStats,
     Report, Schedule, Server, Severity, Source, SourceError, TokenStats,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
 use crate::support::client::Client;
@@ -81,7 +82,7 @@ impl Source for Panel {
     }
 }
 
-/// A source that fails, or not.
+/// A source that fails, or reports that no token exists.
 #[derive(Clone, Default)]
 pub(crate) struct Store(Arc<Mutex<Option<&'static str>>>);
 
@@ -98,7 +99,8 @@ impl Store {
 impl Source for Store {
     fn collect(&self) -> Result<Report, SourceError> {
         let error = *self.0.lock().expect("no panic under the lock");
-        error.map_or_else(|| Ok(Report::default()), |error| Err(error.into()))
+        let report = Report { tokens: Some(TokenStats::default()), ..Report::default() };
+        error.map_or(Ok(report), |error| Err(error.into()))
     }
 }
 
@@ -114,9 +116,22 @@ pub(crate) fn record(clock: &ManualClock, monitor: &Monitor, seconds: u32) {
     }
 }
 
+/// Starts a browser in which the console polls ten times as often.
+pub(crate) fn start_browser() -> Option<Browser> {
+    let browser = Browser::start()?;
+    let source = "{
+        const start = setTimeout;
+        window.setTimeout = (task, delay) => start(task, delay <= 5000 ? delay / 10 : delay);
+    }";
+    browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": source }));
+    Some(browser)
+}
+
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     server: Option<RunningServer>,
+    /// The numbers of messages and requests that the browser had logged before this site.
+    logged: OnceCell<(usize, usize)>,
 }
 
 impl Site {
@@ -125,7 +140,7 @@ impl Site {
     }
 
     pub(crate) fn of(server: RunningServer) -> Self {
-        Self { address: server.address, server: Some(server) }
+        Self { address: server.address, server: Some(server), logged: OnceCell::new() }
     }
 
     /// An axum application that nests the server under `/ops`.
@@ -161,13 +176,17 @@ impl Site {
 
     /// Opens the console and waits until it shows numbers.
     pub(crate) fn open(&self, browser: &Browser, path: &str) {
+        // Ends the requests of another site, and makes the same address a new document.
+        browser.open("about:blank");
+        self.logged.get_or_init(|| (browser.messages().len(), browser.requests().len()));
         browser.open(&self.url(path));
         browser.wait_for("document.body.dataset.state === 'live'");
     }
 
     /// Asserts that the console has printed no message, and that all requests were for this server.
     pub(crate) fn assert_clean(&self, browser: &Browser) {
-        let messages = browser.messages();
+        let messages: Vec<_> =
+            browser.messages().into_iter().skip(self.logged.get().map_or(0, |logged| logged.0)).collect();
         assert!(messages.is_empty(), "{messages:#?}");
         self.assert_own_requests(browser);
     }
@@ -178,7 +197,8 @@ impl Site {
             let (_credentials, host) = authority.rsplit_once('@').unwrap_or_default();
             url.starts_with("data:") || [authority, host].contains(&self.address.to_string().as_str())
         };
-        let (own, other): (Vec<_>, Vec<_>) = browser.requests().into_iter().partition(is_own);
+        let requests = browser.requests().into_iter().skip(self.logged.get().map_or(0, |logged| logged.1));
+        let (own, other): (Vec<_>, Vec<_>) = requests.partition(is_own);
         assert!(!own.is_empty());
         assert!(other.is_empty(), "{other:#?}");
     }

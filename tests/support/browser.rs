@@ -72,6 +72,8 @@ impl Browser {
             "goog:chromeOptions": {
                 "binary": chromium,
                 "args": arguments,
+                // The page for new tabs may take 5 seconds.
+                "prefs": {"session": {"restore_on_startup": 4, "startup_urls": ["about:blank"]}},
                 "perfLoggingPrefs": {"enableNetwork": true, "enablePage": false},
             },
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},

@@ -18,8 +18,8 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-kPOE+z3QlTvTVHqJ6rQeOZq9AInWpOUs2sy7M2Nf8x4='; \
-    style-src 'sha256-kE08K5JFnG0WjaSqcHUMF5IluXiUmluE7HD0rXBMYaA='; \
+    script-src 'sha256-EexYrwLRP5MMxRKavl8+vTkJimJNcasjQK8HsxY69lc='; \
+    style-src 'sha256-8uRJCx3JoA35K9qqWvTzoqUnBbkN8i6N7zXwntQCAoQ='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
 
