@@ -75,6 +75,8 @@ fn numbers_on_the_page_equal_the_json_and_follow_it(browser: &Browser) {
     });
     browser.wait_for("document.querySelector('[data-field=\"channels.total_active\"]').dataset.value === '7'");
     wait_for_json(browser, &site);
+    // What is not full does not read as full.
+    assert_eq!(text_of(browser, "history.buffer_utilization_pct"), "99.96 % full");
     for ((field, _), before) in CALM.iter().zip(before) {
         assert_ne!(text_of(browser, field), before, "{field}");
     }

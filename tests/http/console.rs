@@ -18,8 +18,14 @@ fn console_is_one_document_with_its_style_and_script() {
     assert_eq!(page.status(), StatusCode::OK);
     let text = text(&page);
     assert!(text.starts_with("<!doctype html>\n<html lang=\"en\">"), "{text}");
-    for once in ["<style>", "<script>", "</html>", "<link rel=\"icon\" href=\"data:,\">", "id=\"json\"", "id=\"text\""]
-    {
+    for once in [
+        "<style>",
+        "<script type=\"module\">",
+        "</html>",
+        "<link rel=\"icon\" href=\"data:,\">",
+        "id=\"json\"",
+        "id=\"text\"",
+    ] {
         assert_eq!(text.matches(once).count(), 1, "{once}");
     }
     for link in [JSON, TEXT] {

@@ -19,7 +19,7 @@ const SCRIPT_MARKER: &str = "/*SCRIPT*/";
 /// A hash is that of an element's whole text. After a change, a unit test prints the new ones.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-EexYrwLRP5MMxRKavl8+vTkJimJNcasjQK8HsxY69lc='; \
-    style-src 'sha256-8uRJCx3JoA35K9qqWvTzoqUnBbkN8i6N7zXwntQCAoQ='; \
+    style-src 'sha256-cNjFvbrDl7y0KBjy+T/VlG5eE385K3tlsOmfjxiiyFM='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'";
 
