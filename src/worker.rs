@@ -45,9 +45,11 @@ impl Worker {
         let mut step = step();
         let run = move || {
             while let ControlFlow::Continue(until) = step() {
-                match until {
+                match until.map(|until| until.saturating_duration_since(Instant::now())) {
                     None => thread::park(),
-                    Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
+                    // To park for no time is still to leave the processor.
+                    Some(Duration::ZERO) => {}
+                    Some(left) => thread::park_timeout(left),
                 }
             }
         };
