@@ -183,7 +183,7 @@ impl MonitorBuilder {
         let shared = collector.shared();
         let inner = collector.monitor(|| {
             // Transitions from before are not delivered.
-            shared.evaluator.clear_transitions();
+            shared.evaluator.forget_transitions();
             let (has_series, callbacks) = (AtomicBool::default(), Mutex::default());
             Arc::new(Inner { aggregator: self.aggregator, has_series, callbacks, state: PerProcess::new() })
         });
@@ -223,8 +223,7 @@ impl Sampler for Inner {
 
     fn deliver(self: Arc<Self>) {
         if lock(&self.callbacks).is_empty() {
-            while deliver_next(Arc::clone(&self)) {}
-            return;
+            return self.aggregator.collector().shared().evaluator.forget_transitions();
         }
         let state = self.state();
         let inner = Arc::downgrade(&self);

@@ -132,8 +132,8 @@ impl Evaluator {
         }
     }
 
-    /// Forgets the transitions that have not been delivered.
-    pub(crate) fn clear_transitions(&self) {
+    /// Drops the transitions that have not been delivered: there is no callback to see them.
+    pub(crate) fn forget_transitions(&self) {
         let mut state = lock(&self.state);
         state.transitions.clear();
         state.dropped = 0;

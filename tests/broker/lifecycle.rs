@@ -1,8 +1,10 @@
 //! Graceful shutdown.
 
+use std::time::{Duration, Instant};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::http_client::subscribers;
 use crate::process::{Broker, DEADLINE};
@@ -64,5 +66,39 @@ async fn second_signal_aborts_the_drain() {
         assert_eq!(broker.wait().code(), Some(0));
         let last = broker.last_line();
         assert!(last.ends_with("1 connection aborted by a second signal"), "{last}");
+    }
+}
+
+/// The seconds in which the process stood still are gaps, and the samples after them are on time.
+#[tokio::test]
+async fn stopped_process_leaves_a_gap_in_the_series_and_goes_on() {
+    let broker = Broker::start(&["--quiet"]);
+    let points = async || -> Vec<bool> {
+        let series = broker.get("/parsec/series?tier=minute").await.json();
+        let points = series["tiers"][0]["series"]["channels.total_active"]["avg"].as_array().cloned();
+        // The first sample may come before every source has reported.
+        points.unwrap_or_default().iter().map(serde_json::Value::is_number).skip_while(|known| !known).collect()
+    };
+    let deadline = Instant::now() + DEADLINE;
+    while points().await.len() < 2 {
+        assert!(Instant::now() < deadline, "no two points within {DEADLINE:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    broker.signal("-STOP");
+    // The time that passes is the test.
+    sleep(Duration::from_millis(3_500)).await;
+    broker.signal("-CONT");
+    loop {
+        let points = points().await;
+        let (before, after) = (points.iter().position(|known| !known), points.iter().rposition(|known| !known));
+        if let (Some(first), Some(last)) = (before, after)
+            && last + 3 < points.len()
+        {
+            assert!((2..=4).contains(&(last - first + 1)), "{points:?}");
+            assert!(points[first..=last].iter().all(|known| !known), "one gap: {points:?}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "no gap and three points after it within {DEADLINE:?}: {points:?}");
+        sleep(Duration::from_millis(20)).await;
     }
 }
