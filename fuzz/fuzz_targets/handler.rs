@@ -24,7 +24,7 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use openmetrics_parser::openmetrics::parse_openmetrics;
 use openmetrics_parser::prometheus::parse_prometheus;
-use parsec_telemetry::{Aggregator, AlertRule, EnvelopeCounters, ManualClock, Server, Severity};
+use parsec_telemetry::{Aggregator, AlertRule, EnvelopeCounters, ManualClock, Series, Server, Severity};
 
 const TOKEN: &str = "s3cret";
 
@@ -144,8 +144,11 @@ fn check(server: &Server, request: &Request<()>, is_protected: bool) {
         return;
     }
     match (path, header(CONTENT_TYPE).expect("a content type")) {
-        ("/parsec/metrics" | "/parsec/series", "application/json") => {
+        ("/parsec/metrics", "application/json") => {
             assert!(matches!(Json::read(&page), Ok(Json::Object(_))));
+        }
+        ("/parsec/series", "application/json") => {
+            serde_json::from_slice::<Series>(&page).expect("series");
         }
         ("/parsec/telemetry/metrics" | "/metrics", kind) => {
             let page = str::from_utf8(&page).expect("UTF-8");

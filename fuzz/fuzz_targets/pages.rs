@@ -16,7 +16,7 @@ use fuzzing::text::{self, Family, Sample};
 use libfuzzer_sys::fuzz_target;
 use parsec_telemetry::{
     AlertRule, AlertState, CacheStats, ChannelStats, EnvelopeStats, FiringAlert, Format, HistoryStats, PresenceStats,
-    RuleStatus, Severity, Snapshot, SourceStatus, TokenStats, evaluate_alerts,
+    RuleStatus, Section, Severity, Snapshot, SourceStatus, TokenStats, evaluate_alerts,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -99,6 +99,7 @@ struct Origin {
     name: Name,
     type_name: Name,
     up: bool,
+    sections: [bool; 6],
     age_seconds: Option<Float>,
     panics_total: u64,
     timeouts_total: u64,
@@ -244,6 +245,12 @@ impl Rule {
         self.state == State::Firing
     }
 
+    /// The time since which a pending or firing rule is so, unless that is before 1970.
+    fn since_seconds(&self) -> Option<Float> {
+        let since = self.since.filter(|_| matches!(self.state, State::Pending | State::Firing))?.nanos();
+        (since >= 0).then(|| Float((since / SECOND) as f64 + (since % SECOND) as f64 / 1e9))
+    }
+
     fn alert_rule(&self) -> AlertRule {
         let fires = self.fires();
         let severity = self.severity.severity();
@@ -257,6 +264,7 @@ impl Origin {
             name: self.name.0.clone(),
             type_name: self.type_name.0.clone(),
             up: self.up,
+            sections: Section::ALL.into_iter().zip(self.sections).filter_map(|(it, has)| has.then_some(it)).collect(),
             age_seconds: self.age_seconds.map(|age| age.0),
             panics_total: self.panics_total,
             timeouts_total: self.timeouts_total,
@@ -431,10 +439,14 @@ impl Rule {
 
 impl Origin {
     fn json(&self) -> Json {
+        let sections =
+            ["channels", "envelopes", "presence", "history", "tokens", "cache"].into_iter().zip(self.sections);
+        let sections = sections.filter(|(_, has)| *has).map(|(section, _)| string(section));
         object([
             ("name", Some(string(&self.name.0))),
             ("type", Some(string(&self.type_name.0))),
             ("up", Some(Json::Bool(self.up))),
+            ("sections", list(sections.collect())),
             ("age_seconds", self.age_seconds().map(float)),
             ("panics_total", nonzero(self.panics_total)),
             ("timeouts_total", nonzero(self.timeouts_total)),
@@ -634,14 +646,19 @@ fn alert_families(input: &Input) -> Vec<Family<Number>> {
         };
         alerts.map(sample).collect()
     };
-    let fired = rules_by_name(input).into_iter().map(|(name, rule)| {
-        let labels = [("alert", name), ("severity", rule.severity.text())];
-        sample(labels, rule.fired_total)
-    });
+    let per_rule = |value: fn(&Rule) -> Option<Number>| {
+        let sample = |(name, rule): (&str, &Rule)| {
+            let labels = [("alert", name), ("severity", rule.severity.text())];
+            Some(sample(labels, value(rule)?))
+        };
+        rules_by_name(input).into_iter().filter_map(sample).collect()
+    };
     vec![
         family("alerts_firing", "gauge", samples(&known)),
         family("telemetry_alerts_firing", "gauge", samples(&firing)),
-        family("alerts_fired_total", "counter", fired.collect()),
+        family("alerts_pending", "gauge", per_rule(|rule| Some((rule.state == State::Pending).into()))),
+        family("alerts_since_timestamp_seconds", "gauge", per_rule(|rule| rule.since_seconds().map(Number::from))),
+        family("alerts_fired_total", "counter", per_rule(|rule| Some(rule.fired_total.into()))),
     ]
 }
 
