@@ -10,7 +10,8 @@ use crate::serve::response::{self, Response, truncate_for_display};
 
 /// Answers a GET or HEAD request for series.
 ///
-/// On the calling thread: this takes 2 ms at most, and 60 µs for the points since the last second.
+/// On the calling thread: this takes at most 5 ms, for all tiers of 64 aspects with gzip, and 60 µs for the points
+/// since the last second.
 pub(super) fn respond<B>(monitor: &Monitor, request: &Request<B>) -> Response {
     let Query { tier, since } = match Query::parse(request.uri().query().unwrap_or_default()) {
         Ok(query) => query,

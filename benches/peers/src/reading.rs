@@ -23,7 +23,8 @@ const READS_PER_SECOND: u32 = 1_000;
 const BATCH: u32 = 100_000;
 
 /// The speed of a recording thread while another core renders both pages 1,000 times a second, in percent of its speed
-/// without, by handle and by name. A monitor runs. Processor time shows what the reader does to the recording thread's caches.
+/// without, by handle and by name. A monitor runs. Processor time shows what the reader does to the recording thread's
+/// caches.
 pub(crate) fn speed_while_read(effort: &Effort) -> [Samples; 2] {
     eprintln!("reading: the speed while pages are read");
     let (envelopes, tokens) = (subjects::counters(), TokenCounters::new());
